@@ -1,0 +1,17 @@
+//! The port through which plugins are run: in process or as programs, the caller does not know which.
+
+use crate::{Call, CniResult, Result};
+
+/// Runs one plugin once.
+///
+/// Whoever holds a chain, an IPAM delegate or a meta-plugin's delegate calls this; [`crate::exec`](crate) runs a program, the node's
+/// registry runs what is compiled in and falls back to programs.
+pub trait Invoke {
+    /// Performs `call` on the plugin of type `plugin`.
+    ///
+    /// `Some` result on ADD, `None` on every other command.
+    ///
+    /// # Errors
+    /// The plugin's own error, code and details kept; or why it could not be run.
+    fn invoke(&self, plugin: &str, call: &Call) -> Result<Option<CniResult>>;
+}

@@ -1,0 +1,21 @@
+//! The Container Network Interface specification 1.1.0 (and every version back to 0.1.0), as a library.
+//!
+//! Owns: what a runtime and a plugin say to each other, and what libcni keeps on disk. Knows nothing of kernels, Kubernetes or Plexus.
+
+pub mod json;
+
+mod call;
+mod error;
+mod invoke;
+mod result;
+mod version;
+
+pub use call::{Call, Command};
+pub use error::{Code, Error};
+pub use invoke::Invoke;
+pub use json::Json;
+pub use result::{CniResult, Dns, Interface, IpConfig, Route};
+pub use version::Version;
+
+/// `Result` with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;

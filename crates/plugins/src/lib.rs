@@ -1,0 +1,66 @@
+//! The reference CNI plugins, in process: one file each, behind one trait.
+//!
+//! Owns: what each plugin does with a configuration. The kernel is reached through [`netlink`] only; IPAM plugins and other delegates are
+//! reached through [`cni::Invoke`], so a plugin does not know whether its delegate is compiled in or a program.
+
+mod registry;
+
+pub use registry::{InProcess, Registry};
+
+use cni::{Call, CniResult, Error, Invoke, Result, Version};
+
+/// One CNI plugin. Implementations hold no state: everything comes with the call.
+pub trait Plugin: Sync {
+    /// The `type` in a configuration, and the name of the program it stands for.
+    fn name(&self) -> &'static str;
+
+    /// The versions of the specification it speaks.
+    fn versions(&self) -> &'static [Version] {
+        &Version::ALL
+    }
+
+    /// DEL removes the container's interface named by the call, and nothing of DEL needs that interface to be there. A runtime may then
+    /// remove the interfaces of several attachments in one batch before it calls their DELs.
+    fn owns_interface(&self) -> bool {
+        false
+    }
+
+    /// ADD: all or nothing. On an error nothing made by this call is left behind.
+    ///
+    /// # Errors
+    /// Names the object, what was attempted, the errno and the remedy.
+    fn add(&self, call: &Call, delegates: &dyn Invoke) -> Result<CniResult>;
+
+    /// DEL: succeeds when there is nothing to undo; never stops early.
+    ///
+    /// # Errors
+    /// If something could not be removed; the runtime should try again.
+    fn del(&self, call: &Call, delegates: &dyn Invoke) -> Result<()>;
+
+    /// CHECK: the attachment is as `prevResult` says.
+    ///
+    /// # Errors
+    /// What differs.
+    fn check(&self, call: &Call, delegates: &dyn Invoke) -> Result<()>;
+
+    /// STATUS: an ADD could be served now.
+    ///
+    /// # Errors
+    /// Code 50 or 51 and why not.
+    fn status(&self, _call: &Call, _delegates: &dyn Invoke) -> Result<()> {
+        Ok(())
+    }
+
+    /// GC: removes what belongs to no attachment of `cni.dev/valid-attachments`.
+    ///
+    /// # Errors
+    /// If something could not be removed.
+    fn gc(&self, _call: &Call, _delegates: &dyn Invoke) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// A kernel error as a CNI error: the netlink layer's text already names request, object, errno and the kernel's words.
+pub fn kernel(e: netlink::Error) -> Error {
+    Error::internal(e.to_string())
+}

@@ -1,0 +1,9 @@
+//! For tests: network namespaces and what independent tools say about them.
+//!
+//! Owns: private namespaces that vanish with the test, running `ip`, `nft` and plugins inside them. Nothing here is shipped.
+
+mod netns;
+mod privilege;
+
+pub use netns::Namespace;
+pub use privilege::{have_root, skip_or_fail};

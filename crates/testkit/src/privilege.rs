@@ -1,0 +1,18 @@
+//! Tests that cannot run here say so; in CI that is a failure.
+
+/// This process may make network namespaces.
+#[must_use]
+pub fn have_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Reports a test as skipped, with the reason.
+///
+/// # Panics
+/// If `PLEXUS_REQUIRE` names `tier` (comma separated), as CI does for every tier that should run there.
+pub fn skip_or_fail(tier: &str, reason: &str) {
+    let required = std::env::var("PLEXUS_REQUIRE").unwrap_or_default();
+    assert!(!required.split(',').any(|t| t == tier), "tier {tier} must run here, but: {reason}");
+    // Straight to the terminal: the test harness would swallow a println of a passing test.
+    let _ = std::fs::write("/dev/stderr", format!("skipped ({tier}): {reason}\n"));
+}

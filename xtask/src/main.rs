@@ -1,0 +1,3 @@
+//! The developer's tool: what `make` calls.
+
+fn main() {}
