@@ -3,9 +3,11 @@
 //! Owns: what each plugin does with a configuration. The kernel is reached through [`netlink`] only; IPAM plugins and other delegates are
 //! reached through [`cni::Invoke`], so a plugin does not know whether its delegate is compiled in or a program.
 
+pub mod ipam;
 mod registry;
+pub mod skel;
 
-pub use registry::{InProcess, Registry};
+pub use registry::{InProcess, Registry, perform};
 
 use cni::{Call, CniResult, Error, Invoke, Result, Version};
 
