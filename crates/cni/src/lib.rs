@@ -2,7 +2,15 @@
 //!
 //! Owns: what a runtime and a plugin say to each other, and what libcni keeps on disk. Knows nothing of kernels, Kubernetes or Plexus.
 
+pub mod args;
+pub mod cache;
+pub mod chain;
+pub mod conf;
+pub mod env;
+pub mod exec;
+pub mod file;
 pub mod json;
+pub mod load;
 
 mod call;
 mod error;

@@ -1,0 +1,156 @@
+//! Files that are there whole or not at all, whenever the process is killed.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+
+use crate::{Code, Error, Result};
+
+/// What a write survives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// The end of the process, however it comes; not the machine's.
+    Cached,
+    /// The machine's end as well: the file and its directory entry are synced before the call returns.
+    Synced,
+}
+
+/// The temporary file that [`write_atomic`] uses for `path`: beside it, always the same, so that a later [`remove`] finds what a killed
+/// writer left. Two writers of one file must not run at the same time: whoever shares a file holds a lock.
+#[must_use]
+pub fn temporary(path: &Path) -> PathBuf {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(".tmp");
+    path.with_file_name(name)
+}
+
+/// Writes `bytes` to `path` in place of what is there, with the permissions `mode` (of which the umask may take some).
+///
+/// # Errors
+/// Code 5 naming the file; nothing is left behind and the old file stays.
+pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32, durability: Durability) -> Result<()> {
+    let temp = temporary(path);
+    let written = write_temporary(&temp, bytes, mode, durability).and_then(|()| fs::rename(&temp, path));
+    if let Err(e) = written {
+        let _ = fs::remove_file(&temp);
+        return Err(failed("write", path, &e));
+    }
+    sync_directory(path, durability)
+}
+
+fn write_temporary(temp: &Path, bytes: &[u8], mode: u32, durability: Durability) -> io::Result<()> {
+    let no_follow = OFlags::NOFOLLOW.bits().cast_signed();
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(mode).custom_flags(no_follow).open(temp)?;
+    finish(&mut file, bytes, durability)
+}
+
+fn finish(file: &mut File, bytes: &[u8], durability: Durability) -> io::Result<()> {
+    file.write_all(bytes)?;
+    if durability == Durability::Synced { file.sync_data() } else { Ok(()) }
+}
+
+/// Creates `path` with `bytes` if there is no such file. `false` if there is one; it is not touched.
+///
+/// The file appears whole: a killed process leaves neither an empty nor a temporary file, where the filesystem has `O_TMPFILE`. Elsewhere a
+/// temporary file may stay; [`remove`] finds it.
+///
+/// # Errors
+/// Code 5 naming the file; nothing is left behind.
+pub fn create_exclusive(path: &Path, bytes: &[u8], mode: u32, durability: Durability) -> Result<bool> {
+    let dir = path.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+    let created = match rustix::fs::open(dir, flags, Mode::from_raw_mode(mode)) {
+        Ok(fd) => {
+            let mut file = File::from(fd);
+            finish(&mut file, bytes, durability).and_then(|()| link_open(&file, path))
+        }
+        // Filesystems without O_TMPFILE say one of these (open(2)).
+        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::ISDIR | rustix::io::Errno::INVAL) => {
+            let temp = temporary(path);
+            let linked = write_temporary(&temp, bytes, mode, durability).and_then(|()| fs::hard_link(&temp, path));
+            let _ = fs::remove_file(&temp);
+            linked
+        }
+        Err(e) => Err(e.into()),
+    };
+    match created {
+        Ok(()) => sync_directory(path, durability).map(|()| true),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(e) => Err(failed("create", path, &e)),
+    }
+}
+
+/// Gives an open file without a name its name. Without the right to do it by descriptor (open(2), `O_TMPFILE`), by /proc.
+fn link_open(file: &File, path: &Path) -> io::Result<()> {
+    use std::os::fd::AsRawFd as _;
+    match rustix::fs::linkat(file, "", CWD, path, AtFlags::EMPTY_PATH) {
+        Err(rustix::io::Errno::NOENT | rustix::io::Errno::PERM) => {
+            let by_fd = format!("/proc/self/fd/{}", file.as_raw_fd());
+            rustix::fs::linkat(CWD, by_fd, CWD, path, AtFlags::SYMLINK_FOLLOW).map_err(Into::into)
+        }
+        other => other.map_err(Into::into),
+    }
+}
+
+/// Removes `path` and the temporary file that a killed writer may have left. `false` if there was no such file.
+///
+/// # Errors
+/// Code 5 naming the file.
+pub fn remove(path: &Path, durability: Durability) -> Result<bool> {
+    let mut found = false;
+    for name in [temporary(path).as_path(), path] {
+        match fs::remove_file(name) {
+            Ok(()) => found = name == path,
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
+            Err(e) => return Err(failed("remove", name, &e)),
+        }
+    }
+    if found {
+        sync_directory(path, durability)?;
+    }
+    Ok(found)
+}
+
+/// The content of `path`; `None` if there is no such file.
+///
+/// # Errors
+/// Code 5 naming the file, also if it is longer than `limit` bytes.
+pub fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
+    use std::io::Read as _;
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|f| f.take(limit.saturating_add(1)).read_to_end(&mut bytes));
+    match read {
+        Ok(n) if n as u64 > limit => {
+            Err(Error::new(Code::IO, format!("failed to read \"{}\": longer than {limit} bytes", path.display())))
+        }
+        Ok(_) => Ok(Some(bytes)),
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        Err(e) => Err(failed("read", path, &e)),
+    }
+}
+
+/// Makes a directory and its parents, the last one with the permissions `mode`; succeeds if it is there.
+///
+/// # Errors
+/// Code 5 naming the directory.
+pub fn create_directory(path: &Path, mode: u32) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    fs::DirBuilder::new().recursive(true).mode(mode).create(path).map_err(|e| failed("create the directory", path, &e))
+}
+
+fn sync_directory(path: &Path, durability: Durability) -> Result<()> {
+    if durability == Durability::Cached {
+        return Ok(());
+    }
+    let dir = path.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(dir).and_then(|d| d.sync_all()).map_err(|e| failed("sync the directory", dir, &e))
+}
+
+fn failed(attempted: &str, path: &Path, e: &io::Error) -> Error {
+    Error::new(Code::IO, format!("failed to {attempted} \"{}\": {e}", path.display()))
+}
