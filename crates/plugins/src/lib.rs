@@ -22,8 +22,9 @@ pub trait Plugin: Sync {
     }
 
     /// DEL removes the container's interface named by the call, and nothing of DEL needs that interface to be there. A runtime may then
-    /// remove the interfaces of several attachments in one batch before it calls their DELs.
-    fn owns_interface(&self) -> bool {
+    /// remove the interfaces of several attachments in one batch before it calls their DELs. The call tells for plugins whose delegate
+    /// decides (flannel).
+    fn owns_interface(&self, _call: &Call) -> bool {
         false
     }
 
