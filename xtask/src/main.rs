@@ -1,19 +1,72 @@
-//! The developer's tool: what `make` calls.
+//! The developer's tool: what `make` and `.ci/run` call.
 
+mod binary;
+mod demo;
 mod originals;
+mod runtime;
+mod shell;
+mod term;
+mod tools;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::{Parser, Subcommand};
+
+/// Plexus's developer tool.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Build the static binary and say where it is.
+    Build,
+    /// The article's story in a small world of network namespaces.
+    Demo {
+        /// Leave the world up to look around; `demo-clean` removes it.
+        #[arg(long)]
+        keep: bool,
+        /// A directory with the plugins `multus` and `loopback` to show instead of ours.
+        #[arg(long, value_name = "DIR")]
+        binary: Option<PathBuf>,
+    },
+    /// Build the Go originals and print their directory, version and Multus.
+    Originals,
+    /// Remove the world that `demo --keep` left up.
+    DemoClean,
+    /// Inside the demo's namespaces: the story.
+    #[command(hide = true)]
+    DemoWorld(demo::Story),
+    /// Inside the demo's namespaces: its end.
+    #[command(hide = true)]
+    DemoEnd(demo::Story),
+    /// Inside the demo's namespaces: the pods' web servers.
+    #[command(hide = true)]
+    DemoPages {
+        /// Names of the pods' network namespaces.
+        pods: Vec<String>,
+    },
+}
+
 fn main() -> ExitCode {
-    let done = match std::env::args().nth(1).as_deref() {
-        Some("originals") => originals::print(),
-        _ => Err("usage: cargo xtask originals".to_owned()),
+    let done = match Cli::parse().task {
+        Task::Build => binary::build().map(|path| println!("{}", path.display())),
+        Task::Demo { keep, binary } => demo::run(keep, binary),
+        Task::Originals => originals::print().map_err(anyhow::Error::msg),
+        Task::DemoClean => demo::clean(),
+        Task::DemoWorld(story) => demo::world(&story),
+        Task::DemoEnd(story) => demo::end(&story),
+        Task::DemoPages { pods } => demo::pages(&pods),
     };
-    done.map_or_else(
-        |why| {
-            eprintln!("xtask: {why}");
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{} {error:#}", term::red("error:"));
             ExitCode::FAILURE
-        },
-        |()| ExitCode::SUCCESS,
-    )
+        }
+    }
 }

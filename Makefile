@@ -1,0 +1,27 @@
+# What a developer types. Everything is done by `cargo xtask` (xtask/): `cargo xtask --help` shows all options.
+
+export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/local/sbin:/usr/sbin:/sbin
+
+.PHONY: help demo demo-clean test bench build
+
+help:
+	@echo 'make demo         the article: two pods with lo, eth0 (flannel) and net0 (macvlan), in a world of namespaces'
+	@echo 'make demo KEEP=1  the same, left up to look around; make demo-clean removes it'
+	@echo 'make test         every test tier'
+	@echo 'make bench        Plexus, the Go plugins and the kernel floor, side by side'
+	@echo 'make build        the static binary'
+
+demo:
+	@cargo xtask demo $(if $(KEEP),--keep)
+
+demo-clean:
+	@cargo xtask demo-clean
+
+test:
+	@cargo xtask test
+
+bench:
+	@cargo xtask bench
+
+build:
+	@cargo xtask build

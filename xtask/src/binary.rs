@@ -1,0 +1,83 @@
+//! The product: built static for this machine, and where it is.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::shell;
+
+/// The top of the source tree.
+pub(crate) fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_owned).unwrap_or_default()
+}
+
+/// cargo, as it is running us.
+pub(crate) fn cargo() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(root());
+    cargo
+}
+
+/// Builds `plexus-node` (release) and returns the path of the static binary: musl where the target is installed or can be added,
+/// else glibc linked statically. Progress goes to stderr.
+///
+/// # Errors
+/// If it does not compile.
+pub(crate) fn build() -> Result<PathBuf> {
+    let arch = std::env::consts::ARCH;
+    let musl = format!("{arch}-unknown-linux-musl");
+    let mut command = cargo();
+    command.args(["build", "--release", "--package", "plexus-node", "--message-format=json-render-diagnostics"]);
+    if have_target(&musl) {
+        command.args(["--target", &musl]);
+    } else {
+        eprintln!("the target {musl} is not to be had here: linking glibc statically instead");
+        // With --target, so that build scripts and proc macros are not linked statically too.
+        command
+            .args(["--target", &format!("{arch}-unknown-linux-gnu")])
+            .env("RUSTFLAGS", "-C target-feature=+crt-static");
+    }
+    let mut child = command.stdout(Stdio::piped()).spawn().context("cannot run cargo")?;
+    let mut binary = None;
+    for line in BufReader::new(child.stdout.take().context("cargo's output")?).lines() {
+        let message: serde_json::Value = serde_json::from_str(&line?).unwrap_or_default();
+        if message["target"]["name"] == "plexus-node"
+            && let Some(path) = message["executable"].as_str()
+        {
+            binary = Some(PathBuf::from(path));
+        }
+    }
+    let status = child.wait()?;
+    if !status.success() {
+        bail!("plexus-node does not build: cargo ended with {status}");
+    }
+    binary.context("cargo named no executable for plexus-node")
+}
+
+fn have_target(triple: &str) -> bool {
+    let installed = || {
+        let sysroot = shell::capture(Command::new("rustc").arg("--print=sysroot").current_dir(root()));
+        sysroot.is_ok_and(|s| Path::new(s.trim()).join("lib/rustlib").join(triple).join("lib").is_dir())
+    };
+    // rustup may be missing, or its server out of reach: both are answered by the second look.
+    installed() || {
+        let _ = shell::capture(Command::new("rustup").args(["target", "add", triple]).current_dir(root()));
+        installed()
+    }
+}
+
+/// Makes `dir` a CNI plugin directory: one link to the binary per plugin name.
+///
+/// # Errors
+/// If a link cannot be made.
+pub(crate) fn link_as(binary: &Path, dir: &Path, names: &[&str]) -> Result<()> {
+    std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    for name in names {
+        let link = dir.join(name);
+        let _ = std::fs::remove_file(&link);
+        std::os::unix::fs::symlink(binary, &link).with_context(|| format!("cannot link {}", link.display()))?;
+    }
+    Ok(())
+}
