@@ -8,6 +8,7 @@ mod picture;
 mod snapshot;
 mod world;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -224,7 +225,7 @@ fn show(wrong: &mut Vec<String>) -> Result<pages::Pages> {
         ("From outside to a pod over net0, past the host", world::OUTSIDE, &pods[0].net0),
     ] {
         term::heading(title);
-        attempt(from, &format!("ping -c 2 -i 0.2 -W 2 {}", bare(to)), "0% packet loss", wrong);
+        attempt(from, &format!("ping -c 2 -i 0.2 -W 2 {}", bare(to)), ", 0% packet loss", wrong);
         attempt(from, &format!("curl --silent --max-time 5 http://{}/", bare(to)), "Thank you for using Plexus", wrong);
     }
 
@@ -275,7 +276,7 @@ fn attempt(place: &str, command: &str, wanted: &str, wrong: &mut Vec<String>) {
         Ok(text) => {
             term::output(&text);
             if text.contains(wanted) {
-                return term::done(format!("answered: {wanted}"), took);
+                return term::done(format!("answered: {}", wanted.trim_start_matches(", ")), took);
             }
             format!("no \"{wanted}\" in the answer")
         }
@@ -318,14 +319,19 @@ pub(crate) fn end(story: &Story) -> Result<()> {
     let before: Snapshot = serde_json::from_slice(&fs::read(BEFORE)?)?;
     fs::remove_file(BEFORE)?;
     let after = Snapshot::take(world::STATE)?;
+    let mut staying: BTreeMap<&str, BTreeMap<String, usize>> = BTreeMap::new();
     for (kind, sign, thing) in before.differences(&after) {
         match (sign, by_design(&thing)) {
-            ('+', Some(reason)) => println!("  {} {kind}: {thing} ({reason})", term::dim("·")),
+            ('+', Some(reason)) => *staying.entry(reason).or_default().entry(kind).or_default() += 1,
             _ => {
                 term::failed(format!("{kind}: {sign} {thing}"), Duration::ZERO);
                 wrong.push(format!("left behind: {kind}: {sign} {thing}"));
             }
         }
+    }
+    for (reason, kinds) in &staying {
+        let kinds: Vec<String> = kinds.iter().map(|(kind, count)| format!("{kind}: {count}")).collect();
+        println!("  {} {reason} {}", term::dim("·"), term::dim(format!("({})", kinds.join(", "))));
     }
     if wrong.is_empty() {
         println!("  {} nothing of the pods: {}", term::green("✓"), term::dim(after.count()));
@@ -348,9 +354,9 @@ fn by_design(thing: &str) -> Option<&'static str> {
     let range = thing.ends_with("/last_reserved_ip.0") || thing.ends_with("/lock");
     let folder = thing.starts_with("/var/lib/cni") && Path::new(thing).is_dir() && !thing.contains("plexus-demo-");
     match (bridge, range, folder) {
-        (true, ..) => Some("the bridge waits for the next pod"),
-        (_, true, _) => Some("host-local goes on after the last address given out"),
-        (.., true) => Some("a folder"),
+        (true, ..) => Some("stays: cni0, which waits for the next pod"),
+        (_, true, _) => Some("stays: host-local's lock, and the last address that it gave out"),
+        (.., true) => Some("stays: empty folders"),
         _ => None,
     }
 }

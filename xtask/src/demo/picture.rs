@@ -90,15 +90,15 @@ pub(crate) fn draw(picture: &Picture) -> String {
     const POD: usize = 29;
     const LEFT: [usize; 2] = [5, 5 + POD + 2];
     // Where a pod's two cables come in, counted from its left edge.
-    const NET0: usize = 15;
-    const ETH0: usize = 23;
+    const NET0: usize = 20;
+    const ETH0: usize = 25;
     let mut canvas = Canvas::new(71, 14);
-    canvas.frame((0, 2), (71, 12), "host");
+    canvas.frame((0, 2), (71, 12), "──── host");
     canvas.put(2, 0, Name, "outside");
-    canvas.put(10, 0, Plain, &format!("{}   another machine on eth0's network, and its gateway", picture.outside));
+    canvas.put(10, 0, Plain, &format!("{}  (another machine on eth0's network)", picture.outside));
     canvas.put(4, 1, Parent, "║");
-    canvas.put(2, 2, Parent, "──╨");
-    canvas.put(6, 2, Name, " host ");
+    canvas.put(2, 2, Plain, "──");
+    canvas.put(4, 2, Parent, "╨");
     canvas.put(3, 3, Parent, "eth0");
     canvas.put(8, 3, Plain, &picture.parent);
     canvas.put(4, 4, Parent, &format!("╚═ macvlan {}", "═".repeat(LEFT[1] + NET0 - 15)));
