@@ -2,6 +2,8 @@
 //!
 //! Owns: calling the delegate with each command, and the guard that gives addresses back on every failure path of an ADD.
 
+pub(crate) mod conf;
+
 use cni::{Call, CniResult, Code, Command, Error, Invoke, Result};
 
 /// The delegate's type: `ipam.type`; `None` where the configuration asks for no addresses.

@@ -3,11 +3,17 @@
 //! Owns: what each plugin does with a configuration. The kernel is reached through [`netlink`] only; IPAM plugins and other delegates are
 //! reached through [`cni::Invoke`], so a plugin does not know whether its delegate is compiled in or a program.
 
+mod host_local;
 pub mod ipam;
+mod loopback;
 mod registry;
 pub mod skel;
+mod static_;
 
+pub use host_local::HostLocal;
+pub use loopback::Loopback;
 pub use registry::{InProcess, Registry, perform};
+pub use static_::Static;
 
 use cni::{Call, CniResult, Error, Invoke, Result, Version};
 

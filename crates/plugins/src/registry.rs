@@ -15,7 +15,7 @@ pub enum InProcess {
 }
 
 /// All compiled-in plugins.
-static PLUGINS: &[&dyn Plugin] = &[];
+static PLUGINS: &[&dyn Plugin] = &[&crate::HostLocal, &crate::Loopback, &crate::Static];
 
 /// Runs plugins: the [`Invoke`] of a node.
 pub struct Registry<'a> {

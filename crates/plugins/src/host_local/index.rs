@@ -1,0 +1,282 @@
+//! An index of a network's reservations, so that an ADD or DEL among thousands need not read thousands of files.
+//!
+//! The reservation files are the truth; the index is a copy that says itself whether it may be believed. It is a log: records that add and
+//! remove addresses, after each change a commit. A commit holds a checksum of everything before it and a time, and the time is then set as
+//! the directory's mtime: a time in the past, so whoever creates or removes a file there later (the Go plugin, an administrator, a process
+//! of ours killed half-way) changes it, and the index is no longer believed. Then all files are read once and the index is written anew.
+//! Every use is under the network's lock.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::io;
+use std::net::IpAddr;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Timespec, Timestamps, UTIME_OMIT};
+
+/// Beside the reservations; the name is hidden, and no content of it can be taken for an owner by the Go plugin, which reads every file.
+const NAME: &str = ".plexus-index";
+
+/// The first record.
+const MAGIC: Record = *b"plexus host-local index\r\nv1\n\0\0\0\0";
+
+/// Address (IPv4 as ::ffff:a.b.c.d) in 16 bytes, owner in 8, what happened in 1. A commit has the checksum in the first 8 bytes and the
+/// directory's mtime (nanoseconds) in the second. Big-endian.
+type Record = [u8; 32];
+
+const RESERVED: u8 = 1;
+const RELEASED: u8 = 2;
+const COMMIT: u8 = 3;
+
+/// Removals are written as records too; when the log is this many times as long as what it says, it is written anew.
+const GARBAGE: usize = 2;
+/// A log shorter than this is never too long.
+const SHORT: usize = 1024;
+
+/// Who owns a reservation: a hash of the file's content. Whoever acts on a match reads the file first.
+pub(super) type Owner = u64;
+
+/// The owner that no content hashes to: the file could not be read, or is not a file.
+pub(super) const UNKNOWN: Owner = 0;
+
+/// One change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    Reserved(IpAddr, Owner),
+    Released(IpAddr),
+}
+
+/// All reservations of a network.
+#[derive(Debug)]
+pub(super) struct Index {
+    path: PathBuf,
+    owners: HashMap<IpAddr, Owner, BuildHasherDefault<AddressHasher>>,
+    /// The log that `owners` was read from; none if it must be written anew.
+    log: Option<Log>,
+}
+
+#[derive(Debug)]
+struct Log {
+    file: File,
+    records: usize,
+    checksum: u64,
+}
+
+/// Hashes a reservation file's content, trimmed as the Go plugin trims it (FNV-1a, 64 bits; never [`UNKNOWN`]).
+pub(super) fn owner(content: &[u8]) -> Owner {
+    let hash =
+        content.iter().fold(0xcbf2_9ce4_8422_2325, |h: u64, b| (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3));
+    hash.max(1)
+}
+
+impl Index {
+    /// The index of the network in `dir`, if there is one that may be believed.
+    pub(super) fn load(path: &Path, dir: &File) -> Option<Index> {
+        let path = path.join(NAME);
+        let mtime = mtime(dir).ok()?;
+        let no_follow = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+        let file = File::options().read(true).write(true).custom_flags(no_follow).open(&path).ok()?;
+        let length = usize::try_from(file.metadata().ok()?.len()).ok()?;
+        let mut bytes = vec![0; length];
+        file.read_exact_at(&mut bytes, 0).ok()?;
+        let (records, rest) = bytes.as_chunks::<32>();
+        let (first, last) = (records.first()?, records.last()?);
+        if !rest.is_empty() || *first != MAGIC || last[24] != COMMIT || last[8..24] != mtime.to_be_bytes() {
+            return None;
+        }
+        let before = &records[..records.len() - 1];
+        let sum = before.iter().fold(0, checksum);
+        if last[..8] != sum.to_be_bytes() {
+            return None;
+        }
+        let mut owners = HashMap::with_capacity_and_hasher(records.len() * 3 / 4, BuildHasherDefault::default());
+        for record in before {
+            let (address, rest) = record.split_first_chunk::<16>()?;
+            let address = IpAddr::from(*address).to_canonical();
+            match record[24] {
+                RESERVED => owners.insert(address, Owner::from_be_bytes(*rest.first_chunk()?)),
+                RELEASED => owners.remove(&address),
+                _ => None,
+            };
+        }
+        let log = Log { file, records: records.len(), checksum: checksum(sum, last) };
+        Some(Index { path, owners, log: Some(log) })
+    }
+
+    /// An index of what was found by reading all files.
+    pub(super) fn new(path: &Path, found: impl IntoIterator<Item = (IpAddr, Owner)>) -> Index {
+        Index { path: path.join(NAME), owners: found.into_iter().collect(), log: None }
+    }
+
+    /// Somebody has the address.
+    pub(super) fn contains(&self, ip: IpAddr) -> bool {
+        self.owners.contains_key(&ip)
+    }
+
+    /// Every address that somebody has.
+    pub(super) fn all(&self) -> impl Iterator<Item = IpAddr> {
+        self.owners.keys().copied()
+    }
+
+    /// The addresses of an owner, in ascending order.
+    pub(super) fn owned_by(&self, owner: Owner) -> Vec<IpAddr> {
+        let mut ips: Vec<IpAddr> = self.owners.iter().filter(|(_, o)| **o == owner).map(|(ip, _)| *ip).collect();
+        ips.sort_unstable();
+        ips
+    }
+
+    /// Notes changes that have been made to the files, and makes the index believable again.
+    ///
+    /// # Errors
+    /// What the file system says. The index is then not believed by the next one; the reservations are not touched.
+    pub(super) fn commit(&mut self, dir: &File, changes: &[Change]) -> io::Result<()> {
+        if changes.is_empty() && self.log.is_some() {
+            return Ok(());
+        }
+        for change in changes {
+            match *change {
+                Change::Reserved(ip, owner) => self.owners.insert(ip, owner),
+                Change::Released(ip) => self.owners.remove(&ip),
+            };
+        }
+        let token = past();
+        let log = self.log.take().filter(|l| l.records + changes.len() < SHORT + GARBAGE * self.owners.len());
+        let log = match log {
+            Some(mut log) => {
+                log.append(changes.iter().map(|c| record(*c)), token)?;
+                log
+            }
+            None => self.write_anew(token)?,
+        };
+        set_mtime(dir, token)?;
+        self.log = Some(log);
+        Ok(())
+    }
+
+    /// Not renamed into place but removed and created: a temporary file could stay behind when this process is killed.
+    fn write_anew(&self, token: i128) -> io::Result<Log> {
+        match std::fs::remove_file(&self.path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+        let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(&self.path)?;
+        let mut log = Log { file, records: 0, checksum: 0 };
+        let all = self.owners.iter().map(|(ip, owner)| record(Change::Reserved(*ip, *owner)));
+        log.append(std::iter::once(MAGIC).chain(all), token)?;
+        Ok(log)
+    }
+}
+
+impl Log {
+    /// Writes records and a commit behind what is there, in one write.
+    fn append(&mut self, records: impl Iterator<Item = Record>, token: i128) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        let mut sum = self.checksum;
+        let mut count = 0;
+        for record in records {
+            sum = checksum(sum, &record);
+            bytes.extend_from_slice(&record);
+            count += 1;
+        }
+        let mut commit: Record = [0; 32];
+        commit[..8].copy_from_slice(&sum.to_be_bytes());
+        commit[8..24].copy_from_slice(&token.to_be_bytes());
+        commit[24] = COMMIT;
+        bytes.extend_from_slice(&commit);
+        self.file.write_all_at(&bytes, (self.records * size_of::<Record>()) as u64)?;
+        self.records += count + 1;
+        self.checksum = checksum(sum, &commit);
+        Ok(())
+    }
+}
+
+fn record(change: Change) -> Record {
+    let (ip, owner, what) = match change {
+        Change::Reserved(ip, owner) => (ip, owner, RESERVED),
+        Change::Released(ip) => (ip, UNKNOWN, RELEASED),
+    };
+    let address = match ip {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
+        IpAddr::V6(ip) => ip.octets(),
+    };
+    let mut record: Record = [0; 32];
+    record[..16].copy_from_slice(&address);
+    record[16..24].copy_from_slice(&owner.to_be_bytes());
+    record[24] = what;
+    record
+}
+
+/// Chains a record to the checksum of those before it. Not against malice (who may write here may do anything), against torn writes.
+fn checksum(sum: u64, record: &Record) -> u64 {
+    let (words, _) = record.as_chunks::<8>();
+    words.iter().fold(sum, |sum, word| mix(sum, u64::from_be_bytes(*word)))
+}
+
+fn mix(sum: u64, word: u64) -> u64 {
+    let product = u128::from(sum ^ word ^ 0x9e37_79b9_7f4a_7c15) * 0xd6e8_feb8_6659_fd93_u128;
+    #[expect(clippy::cast_possible_truncation, reason = "both halves are used")]
+    let folded = (product as u64) ^ ((product >> 64) as u64);
+    folded.rotate_left(23) ^ word
+}
+
+/// The map's keys are addresses, mostly consecutive ones, from the administrator's own ranges: the standard hasher's defence costs more than
+/// the whole look-up.
+#[derive(Debug, Default)]
+pub(super) struct AddressHasher(u64);
+
+impl Hasher for AddressHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.0 = mix(self.0, u64::from_ne_bytes(word));
+        }
+    }
+
+    fn write_u32(&mut self, n: u32) {
+        self.0 = mix(self.0, n.into());
+    }
+
+    fn write_u64(&mut self, n: u64) {
+        self.0 = mix(self.0, n);
+    }
+
+    fn write_u128(&mut self, n: u128) {
+        #[expect(clippy::cast_possible_truncation, reason = "both halves are used")]
+        self.write_u64(n as u64 ^ (n >> 64) as u64);
+    }
+
+    fn write_isize(&mut self, n: isize) {
+        self.write_u64(n.cast_unsigned() as u64);
+    }
+}
+
+/// A time that the kernel will not write by itself, now or later: the clock's, one second ago, to the nanosecond. In nanoseconds.
+fn past() -> i128 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    i128::from(now.tv_sec - 1) * 1_000_000_000 + i128::from(now.tv_nsec)
+}
+
+fn mtime(dir: &File) -> io::Result<i128> {
+    let stat = rustix::fs::fstat(dir)?;
+    Ok(i128::from(stat.st_mtime) * 1_000_000_000 + i128::from(stat.st_mtime_nsec))
+}
+
+fn set_mtime(dir: &File, token: i128) -> io::Result<()> {
+    let (sec, nsec) = (token.div_euclid(1_000_000_000), token.rem_euclid(1_000_000_000));
+    let time = |n| i64::try_from(n).unwrap_or_default();
+    let times = Timestamps {
+        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+        last_modification: Timespec { tv_sec: time(sec), tv_nsec: time(nsec) },
+    };
+    Ok(rustix::fs::futimens(dir, &times)?)
+}
+
+#[cfg(test)]
+mod tests;
