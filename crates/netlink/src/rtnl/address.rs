@@ -1,8 +1,21 @@
 //! Addresses of links.
 
 use ipnet::IpNet;
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use rustix::io::Errno;
 
+use crate::attributes::{attributes, ip, u8_at, u32_at};
 use crate::{Result, Rtnl};
+
+// include/uapi/linux/if_addr.h
+const HEADER: usize = 8;
+const IFA_ADDRESS: u16 = 1;
+const IFA_LOCAL: u16 = 2;
+const IFA_FLAGS: u16 = 8;
+const IFA_F_DADFAILED: u32 = 0x08;
+const IFA_F_TENTATIVE: u32 = 0x40;
 
 /// Flags for a new address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,27 +40,90 @@ pub struct Address {
 }
 
 impl Rtnl {
-    /// Adds an address to a link. IPv4 addresses get the subnet's broadcast address, as the reference plugins do not set one: none.
+    /// Adds an address to a link. IPv4 addresses get the subnet's broadcast address where there is one (up to /30), as with the reference
+    /// plugins.
     ///
     /// # Errors
     /// `EEXIST` if the link has it; `EADDRNOTAVAIL`/`EACCES` where IPv6 is disabled on the link.
-    pub fn add_address(&mut self, _index: u32, _address: IpNet, _flags: AddressFlags) -> Result<()> {
-        todo!()
+    pub fn add_address(&mut self, index: u32, address: IpNet, flags: AddressFlags) -> Result<()> {
+        let mut message = message(index, Some(address));
+        if let IpNet::V4(net) = address
+            && net.prefix_len() < 31
+        {
+            message.attributes.push(AddressAttribute::Broadcast(net.broadcast()));
+        }
+        if flags.nodad && matches!(address, IpNet::V6(_)) {
+            let nodad = netlink_packet_route::address::AddressFlags::Nodad;
+            message.attributes.push(AddressAttribute::Flags(nodad));
+        }
+        self.request(&RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_EXCL)
+            .map_err(|refusal| refusal.on("add address", format!("{address} to {}", self.name_of(index))))
     }
 
     /// Removes an address; false if the link does not have it.
     ///
     /// # Errors
     /// `ENODEV` if there is no such link.
-    pub fn delete_address(&mut self, _index: u32, _address: IpNet) -> Result<bool> {
-        todo!()
+    pub fn delete_address(&mut self, index: u32, address: IpNet) -> Result<bool> {
+        let message = message(index, Some(address));
+        match self.request(&RouteNetlinkMessage::DelAddress(message), 0) {
+            Ok(()) => Ok(true),
+            Err(refusal) if refusal.errno == Errno::ADDRNOTAVAIL => Ok(false),
+            Err(refusal) => Err(refusal.on("remove address", format!("{address} from {}", self.name_of(index)))),
+        }
     }
 
     /// The addresses of a link, both families, in the kernel's order (one filtered dump per family).
     ///
     /// # Errors
-    /// If the kernel refuses; an interrupted dump is repeated.
-    pub fn addresses(&mut self, _index: u32) -> Result<Vec<Address>> {
-        todo!()
+    /// `ENODEV` if there is no such link; an interrupted dump is repeated.
+    pub fn addresses(&mut self, index: u32) -> Result<Vec<Address>> {
+        let mut all = Vec::new();
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            let mut message = message(index, None);
+            message.header.family = family;
+            let message = RouteNetlinkMessage::GetAddress(message);
+            // Without strict checking (before 4.20) the dump brings every link's.
+            let dumped = self.dump(&message, |payload| parse(payload).filter(|address| address.index == index));
+            let found = super::empty_if_no_table(dumped)
+                .map_err(|refusal| refusal.on("read addresses of", self.name_of(index)))?;
+            all.extend(found);
+        }
+        Ok(all)
     }
+}
+
+/// The part that all requests have.
+fn message(index: u32, address: Option<IpNet>) -> AddressMessage {
+    let mut message = AddressMessage::default();
+    message.header.index = index;
+    if let Some(address) = address {
+        message.header.family = super::family(address.addr());
+        message.header.prefix_len = address.prefix_len();
+        // IFA_LOCAL is the address, IFA_ADDRESS the peer's on a point-to-point link and otherwise the same (IPv6 takes either).
+        message.attributes.push(AddressAttribute::Local(address.addr()));
+        message.attributes.push(AddressAttribute::Address(address.addr()));
+    }
+    message
+}
+
+/// Reads an RTM_NEWADDR.
+pub(crate) fn parse(payload: &[u8]) -> Option<Address> {
+    let mut flags = u32::from(u8_at(payload, 2)?);
+    let (mut local, mut peer) = (None, None);
+    for (kind, value) in attributes(payload.get(HEADER..)?) {
+        match kind {
+            IFA_LOCAL => local = ip(value),
+            IFA_ADDRESS => peer = ip(value),
+            IFA_FLAGS => flags = u32_at(value, 0)?,
+            _ => {}
+        }
+    }
+    Some(Address {
+        index: u32_at(payload, 4)?,
+        address: IpNet::new(local.or(peer)?, u8_at(payload, 1)?).ok()?,
+        scope: u8_at(payload, 3)?,
+        tentative: flags & IFA_F_TENTATIVE != 0,
+        dad_failed: flags & IFA_F_DADFAILED != 0,
+    })
 }

@@ -1,8 +1,30 @@
 //! Links: creating one complete in a single request, looking, changing, removing in batches.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
+use netlink_packet_core::{DefaultNla, NLA_F_NESTED, NLM_F_CREATE, NLM_F_ECHO, NLM_F_EXCL};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::link::{
+    AfSpecInet, AfSpecUnspec, InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoMacVlan, InfoPortData, InfoPortKind,
+    InfoVeth, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage, MacVlanMode,
+};
+use rustix::io::Errno;
+
+use crate::socket::{Answer, Refusal};
 use crate::{Mac, Netns, Result, Rtnl};
+
+pub(crate) mod parse;
+mod vlan;
+
+/// The link group that [`Rtnl::delete_links`] gathers links in ("Plxs"): nobody else's, and not 0, which all links are in.
+const DOOMED: u32 = 0x506c_7873;
+
+/// The longest name (IFNAMSIZ without the NUL); longer ones are alternative names.
+const LONGEST_NAME: usize = 15;
+
+// include/uapi/linux/if_link.h, for what the message crate has no type for.
+const IFLA_ALT_IFNAME: u16 = 53;
+const IFLA_INET_CONF: u16 = 1;
 
 /// A link to be made: everything here goes into the request that creates it.
 #[derive(Debug)]
@@ -180,14 +202,153 @@ pub struct LinkChange<'a> {
     pub ipv4_conf: &'a [(u16, u32)],
 }
 
+impl LinkKind<'_> {
+    /// What its creation is called in errors.
+    fn creation(&self) -> &'static str {
+        match self {
+            LinkKind::Bridge { .. } => "create bridge",
+            LinkKind::Veth(_) => "create veth pair",
+            LinkKind::Macvlan { .. } => "create macvlan",
+            LinkKind::Dummy => "create dummy",
+        }
+    }
+
+    /// IFLA_LINKINFO.
+    fn info(&self) -> Vec<LinkInfo> {
+        let (kind, data) = match self {
+            LinkKind::Bridge { vlan_filtering } => {
+                let data = vlan_filtering.then(|| InfoData::Bridge(vec![InfoBridge::VlanFiltering(true)]));
+                (InfoKind::Bridge, data)
+            }
+            LinkKind::Veth(peer) => (InfoKind::Veth, Some(InfoData::Veth(InfoVeth::Peer(peer.message())))),
+            LinkKind::Macvlan { mode, bc_queue_len } => {
+                let mode = match mode {
+                    MacvlanMode::Private => MacVlanMode::Private,
+                    MacvlanMode::Vepa => MacVlanMode::Vepa,
+                    MacvlanMode::Bridge => MacVlanMode::Bridge,
+                    MacvlanMode::Passthru => MacVlanMode::Passthrough,
+                };
+                let queue = bc_queue_len.map(InfoMacVlan::BcQueueLen);
+                let data = std::iter::once(InfoMacVlan::Mode(mode)).chain(queue).collect();
+                (InfoKind::MacVlan, Some(InfoData::MacVlan(data)))
+            }
+            LinkKind::Dummy => (InfoKind::Dummy, None),
+        };
+        std::iter::once(LinkInfo::Kind(kind)).chain(data.map(LinkInfo::Data)).collect()
+    }
+}
+
+impl VethPeer<'_> {
+    /// VETH_INFO_PEER: a link message within the message.
+    fn message(&self) -> LinkMessage {
+        let mut message = LinkMessage::default();
+        let attributes = &mut message.attributes;
+        attributes.push(LinkAttribute::IfName(self.name.to_owned()));
+        attributes.extend(self.mtu.map(LinkAttribute::Mtu));
+        attributes.extend(self.mac.map(|mac| LinkAttribute::Address(mac.0.to_vec())));
+        attributes.extend(self.netns.map(|netns| LinkAttribute::NetNsFd(netns.as_raw_fd())));
+        message
+    }
+}
+
+impl NewLink<'_> {
+    /// The whole request.
+    fn message(&self, netns: Option<&Netns>) -> RouteNetlinkMessage {
+        let mut message = LinkMessage::default();
+        if self.up {
+            set_flag(&mut message, LinkFlags::Up, true);
+        }
+        let attributes = &mut message.attributes;
+        attributes.push(LinkAttribute::IfName(self.name.to_owned()));
+        attributes.extend(self.mtu.map(LinkAttribute::Mtu));
+        attributes.extend(self.mac.map(|mac| LinkAttribute::Address(mac.0.to_vec())));
+        attributes.extend(self.master.map(LinkAttribute::Controller));
+        attributes.extend(self.parent.map(LinkAttribute::Link));
+        attributes.extend(netns.map(|netns| LinkAttribute::NetNsFd(netns.as_fd().as_raw_fd())));
+        attributes.push(LinkAttribute::LinkInfo(self.kind.info()));
+        RouteNetlinkMessage::NewLink(message)
+    }
+
+    /// What it is called in errors.
+    fn object(&self) -> String {
+        match &self.kind {
+            LinkKind::Veth(peer) => format!("{} with peer {}", self.name, peer.name),
+            _ => self.name.to_owned(),
+        }
+    }
+
+    /// The names are names: the kernel cuts one at a NUL byte and takes `%d` as a pattern, and would make a link of another name.
+    fn check_names(&self) -> Result<(), Refusal> {
+        check_name(self.name)?;
+        match &self.kind {
+            LinkKind::Veth(peer) => check_name(peer.name),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn check_name(name: &str) -> Result<(), Refusal> {
+    let bad = |c: char| c == '/' || c == ':' || c == '%' || c == '\0' || c.is_ascii_whitespace();
+    if name.is_empty() || name.len() > LONGEST_NAME || name == "." || name == ".." || name.contains(bad) {
+        let text = format!("{name:?} is not a link name: 1 to {LONGEST_NAME} bytes without '/', ':', '%' and blanks");
+        return Err(Refusal::new(Errno::INVAL, &text));
+    }
+    Ok(())
+}
+
+impl LinkChange<'_> {
+    /// The request, without what says which link.
+    fn message(&self) -> LinkMessage {
+        let mut message = LinkMessage::default();
+        let flags =
+            [(LinkFlags::Up, self.up), (LinkFlags::Promisc, self.promisc), (LinkFlags::Allmulti, self.allmulti)];
+        for (flag, value) in flags {
+            if let Some(value) = value {
+                set_flag(&mut message, flag, value);
+            }
+        }
+        let attributes = &mut message.attributes;
+        attributes.extend(self.name.map(|name| LinkAttribute::IfName(name.to_owned())));
+        attributes.extend(self.mtu.map(LinkAttribute::Mtu));
+        attributes.extend(self.mac.map(|mac| LinkAttribute::Address(mac.0.to_vec())));
+        attributes.extend(self.master.map(LinkAttribute::Controller));
+        attributes.extend(self.txqlen.map(LinkAttribute::TxQueueLen));
+        attributes.extend(self.alias.map(|alias| LinkAttribute::IfAlias(alias.to_owned())));
+        attributes.extend(self.netns.map(|netns| LinkAttribute::NetNsFd(netns.as_raw_fd())));
+        if !self.ipv4_conf.is_empty() {
+            // The crate's type for this leaves out settings that are 0.
+            let mut conf = Vec::with_capacity(self.ipv4_conf.len() * 8);
+            for (setting, value) in self.ipv4_conf {
+                conf.extend(8_u16.to_ne_bytes());
+                conf.extend(setting.to_ne_bytes());
+                conf.extend(value.to_ne_bytes());
+            }
+            let conf = DefaultNla::new(IFLA_INET_CONF | NLA_F_NESTED, conf);
+            attributes.push(LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet(vec![AfSpecInet::Other(conf)])]));
+        }
+        message
+    }
+}
+
 impl Rtnl {
-    /// Creates a link in the socket's namespace and returns it: the kernel echoes the new link with the acknowledgement (NLM_F_ECHO), so
-    /// there is no second request.
+    /// Creates a link in the socket's namespace and returns it: the kernel echoes the new link with the acknowledgement (NLM_F_ECHO, since
+    /// Linux 6.2), so there is no second request but on older ones. What the echo was too early for is [`NewLink`]'s: `master` is set, but
+    /// `port` is absent and `oper_state` may change at any moment.
     ///
     /// # Errors
-    /// `EEXIST` if the name (or the peer's, in its namespace) is taken, `EOPNOTSUPP` if the kernel lacks the kind.
-    pub fn add_link(&mut self, _new: &NewLink<'_>) -> Result<Link> {
-        todo!()
+    /// `EEXIST` if the name (or the peer's, in its namespace) is taken, `EOPNOTSUPP` if the kernel lacks the kind, `EINVAL` for a name that
+    /// is none.
+    pub fn add_link(&mut self, new: &NewLink<'_>) -> Result<Link> {
+        let failed = |refusal: Refusal| refusal.on(new.kind.creation(), new.object());
+        new.check_names().map_err(failed)?;
+        // The peer is not echoed, but the request that makes it may say more than one link.
+        let named = |payload: &[u8]| parse::link(payload).filter(|link| link.name == new.name);
+        let flags = NLM_F_CREATE | NLM_F_EXCL | NLM_F_ECHO;
+        let echoed = self.ask(&new.message(None), flags, named).map_err(failed)?;
+        match echoed {
+            Some(link) => Ok(Link { master: new.master.or(link.master), ..link }),
+            None => self.link(new.name),
+        }
     }
 
     /// Creates a link directly in another namespace, under its final name; the parent is looked up in the socket's. The kernel does not
@@ -195,24 +356,32 @@ impl Rtnl {
     ///
     /// # Errors
     /// As [`Rtnl::add_link`]; the name is checked against those in `netns`.
-    pub fn add_link_in(&mut self, _new: &NewLink<'_>, _netns: &Netns) -> Result<()> {
-        todo!()
+    pub fn add_link_in(&mut self, new: &NewLink<'_>, netns: &Netns) -> Result<()> {
+        new.check_names().and_then(|()| self.request(&new.message(Some(netns)), NLM_F_CREATE | NLM_F_EXCL)).map_err(
+            |refusal| refusal.on(new.kind.creation(), format!("{} in {}", new.object(), netns.path().display())),
+        )
     }
 
-    /// The link named `name`.
+    /// The link named `name`, which may be an alternative name.
     ///
     /// # Errors
     /// `ENODEV` if there is none.
-    pub fn link(&mut self, _name: &str) -> Result<Link> {
-        todo!()
+    pub fn link(&mut self, name: &str) -> Result<Link> {
+        self.get(by_name(name)).map_err(|refusal| refusal.on("find link", name))
     }
 
     /// The link with this index.
     ///
     /// # Errors
     /// `ENODEV` if there is none.
-    pub fn link_by_index(&mut self, _index: u32) -> Result<Link> {
-        todo!()
+    pub fn link_by_index(&mut self, index: u32) -> Result<Link> {
+        self.get(by_index(index)).map_err(|refusal| refusal.on("find link", format!("number {index}")))
+    }
+
+    fn get(&mut self, mut message: LinkMessage) -> Result<Link, Refusal> {
+        message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+        let found = self.ask(&RouteNetlinkMessage::GetLink(message), 0, parse::link)?;
+        found.ok_or_else(|| Refusal::new(Errno::NODEV, "the kernel's answer has no link"))
     }
 
     /// All links (a dump).
@@ -220,63 +389,133 @@ impl Rtnl {
     /// # Errors
     /// If the kernel refuses; an interrupted dump is repeated.
     pub fn links(&mut self) -> Result<Vec<Link>> {
-        todo!()
+        let mut message = LinkMessage::default();
+        message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+        self.dump(&RouteNetlinkMessage::GetLink(message), parse::link)
+            .map_err(|refusal| refusal.on("read links of", "the network namespace"))
     }
 
-    /// Changes a link.
+    /// Changes a link, all in one request. The kernel applies it thing by thing: what it did before one it refuses stays done.
     ///
     /// # Errors
     /// `ENODEV` if there is none with this index.
-    pub fn change_link(&mut self, _index: u32, _change: &LinkChange<'_>) -> Result<()> {
-        todo!()
+    pub fn change_link(&mut self, index: u32, change: &LinkChange<'_>) -> Result<()> {
+        let mut message = change.message();
+        message.header.index = index;
+        let name = change.name.map_or(Ok(()), check_name);
+        name.and_then(|()| self.request(&RouteNetlinkMessage::SetLink(message), 0)).map_err(|refusal| {
+            let name = self.name_of(index);
+            refusal.on("change link", change.name.map_or(name.clone(), |new| format!("{name} (to {new})")))
+        })
     }
 
-    /// Changes settings of a bridge port (IFLA_PROTINFO, AF_BRIDGE).
+    /// Changes settings of a bridge port (IFLA_INFO_SLAVE_DATA).
     ///
     /// # Errors
-    /// `EOPNOTSUPP` if the link is not a port.
-    pub fn change_port(&mut self, _index: u32, _port: &BridgePort) -> Result<()> {
-        todo!()
-    }
-
-    /// Adds VLANs to a bridge port, or to the bridge itself where `index` is the bridge's.
-    ///
-    /// # Errors
-    /// `EOPNOTSUPP` if the kernel has no VLAN filtering.
-    pub fn add_port_vlans(&mut self, _index: u32, _vlans: &[VlanOnPort]) -> Result<()> {
-        todo!()
-    }
-
-    /// Removes VLANs from a bridge port.
-    ///
-    /// # Errors
-    /// `EOPNOTSUPP` if the kernel has no VLAN filtering.
-    pub fn delete_port_vlans(&mut self, _index: u32, _vlans: &[VlanOnPort]) -> Result<()> {
-        todo!()
-    }
-
-    /// The VLANs of a bridge port.
-    ///
-    /// # Errors
-    /// If the kernel refuses the dump.
-    pub fn port_vlans(&mut self, _index: u32) -> Result<Vec<VlanOnPort>> {
-        todo!()
+    /// `EINVAL` if the link is not a port of a bridge.
+    pub fn change_port(&mut self, index: u32, port: &BridgePort) -> Result<()> {
+        let hairpin = port.hairpin.map(InfoBridgePort::HairpinMode);
+        let settings: Vec<_> = hairpin.into_iter().chain(port.isolated.map(InfoBridgePort::Isolated)).collect();
+        if settings.is_empty() {
+            return Ok(());
+        }
+        let mut message = by_index(index);
+        let kind = LinkInfo::PortKind(InfoPortKind::Bridge);
+        message
+            .attributes
+            .push(LinkAttribute::LinkInfo(vec![kind, LinkInfo::PortData(InfoPortData::BridgePort(settings))]));
+        self.request(&RouteNetlinkMessage::NewLink(message), 0)
+            .map_err(|refusal| refusal.on("change bridge port", self.name_of(index)))
     }
 
     /// Removes the link named `name`; false if there was none.
     ///
     /// # Errors
     /// `EBUSY`, `EOPNOTSUPP` (physical links cannot be removed).
-    pub fn delete_link(&mut self, _name: &str) -> Result<bool> {
-        todo!()
+    pub fn delete_link(&mut self, name: &str) -> Result<bool> {
+        match self.request(&RouteNetlinkMessage::DelLink(by_name(name)), 0) {
+            Ok(()) => Ok(true),
+            Err(refusal) if refusal.errno == Errno::NODEV => Ok(false),
+            Err(refusal) => Err(refusal.on("remove link", name)),
+        }
     }
 
     /// Removes several links with one RTM_DELLINK that names a group (one RCU wait for all of them instead of one each); missing ones are
     /// no error. The number of links removed.
     ///
     /// # Errors
-    /// If a link cannot be put into the group or the group cannot be removed.
-    pub fn delete_links(&mut self, _names: &[&str]) -> Result<usize> {
-        todo!()
+    /// The first link that could not be removed; the others are removed.
+    pub fn delete_links(&mut self, names: &[&str]) -> Result<usize> {
+        if let &[name] = names {
+            return self.delete_link(name).map(usize::from);
+        }
+        // All in one exchange: each into the group, then the group away. The kernel removes no link of a group if one cannot be removed.
+        for name in names {
+            let mut message = by_name(name);
+            message.attributes.push(LinkAttribute::Group(DOOMED));
+            self.push(&RouteNetlinkMessage::SetLink(message), 0);
+        }
+        let mut group = LinkMessage::default();
+        group.attributes.push(LinkAttribute::Group(DOOMED));
+        let last = self.push(&RouteNetlinkMessage::DelLink(group), 0);
+        let mut gathered = names.len();
+        let mut failed = None;
+        let exchanged = self.socket.exchange(&mut |sequence, answer| match answer {
+            Answer::Refused(refusal) if sequence == last => failed = failed.take().or(Some(refusal)),
+            Answer::Refused(refusal) => {
+                gathered -= 1;
+                if refusal.errno != Errno::NODEV {
+                    failed = Some(refusal);
+                }
+            }
+            Answer::Message { .. } => {}
+        });
+        match (exchanged.map(|_| failed), gathered) {
+            (Ok(None), gathered) => Ok(gathered),
+            // None of them was there, so neither was the group.
+            (Ok(Some(refusal)), 0) if refusal.errno == Errno::NODEV => Ok(0),
+            _ => self.delete_each(names),
+        }
     }
+
+    /// What is left to do when the batch failed: one by one, so that one that cannot go keeps no other.
+    fn delete_each(&mut self, names: &[&str]) -> Result<usize> {
+        let mut removed = 0;
+        let mut failed = None;
+        for name in names {
+            match self.delete_link(name) {
+                Ok(true) => removed += 1,
+                Ok(false) => {}
+                Err(error) => {
+                    // It stays, so it goes back to where it was.
+                    let mut message = by_name(name);
+                    message.attributes.push(LinkAttribute::Group(0));
+                    let _ = self.request(&RouteNetlinkMessage::SetLink(message), 0);
+                    failed = failed.or(Some(error));
+                }
+            }
+        }
+        failed.map_or(Ok(removed), Err)
+    }
+}
+
+fn by_index(index: u32) -> LinkMessage {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    message
+}
+
+fn by_name(name: &str) -> LinkMessage {
+    let mut message = LinkMessage::default();
+    message.attributes.push(if name.len() <= LONGEST_NAME {
+        LinkAttribute::IfName(name.to_owned())
+    } else {
+        LinkAttribute::Other(DefaultNla::new(IFLA_ALT_IFNAME, [name.as_bytes(), &[0]].concat()))
+    });
+    message
+}
+
+fn set_flag(message: &mut LinkMessage, flag: LinkFlags, value: bool) {
+    message.header.change_mask |= flag;
+    message.header.flags.set(flag, value);
 }

@@ -1,0 +1,376 @@
+//! A netlink socket of any family: requests out, answers in, nothing about what they mean.
+//!
+//! Messages are put together with [`Socket::push`] and sent together by [`Socket::exchange`], which ends when the kernel has answered each
+//! that asked for an answer. The kernel works on them in order and within the sending call, so one call carries out a whole sequence.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST};
+use netlink_sys::SocketAddr;
+use rustix::io::Errno;
+use rustix::net::sockopt;
+
+use crate::attributes::{attributes, string, u16_at, u32_at};
+use crate::{Error, Result};
+
+/// How long the kernel may take to answer once it has worked on a request (it answers before the sending call returns).
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Dumps come in pieces of at most this many bytes, and no answer to anything else is longer in practice; one that is makes it grow.
+const RECEIVE: usize = 32 * 1024;
+
+/// Length of `struct nlmsghdr`.
+const HEADER: usize = 16;
+
+// include/uapi/linux/netlink.h
+const NLMSG_NOOP: u16 = 1;
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+const NLMSG_OVERRUN: u16 = 4;
+const NLM_F_DUMP_INTR: u16 = 0x10;
+const NLM_F_CAPPED: u16 = 0x100;
+const NLM_F_ACK_TLVS: u16 = 0x200;
+const NLMSGERR_ATTR_MSG: u16 = 1;
+const NLMSGERR_ATTR_OFFS: u16 = 2;
+const NLMSGERR_ATTR_MISS_TYPE: u16 = 5;
+
+/// Why a request failed, before it is known what it was for: [`Refusal::on`] makes an [`Error`] of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    /// The error number.
+    pub(crate) errno: Errno,
+    /// The kernel's words (extended ack); empty where it gave none.
+    pub(crate) text: String,
+}
+
+impl Refusal {
+    /// One that did not come from the kernel.
+    pub(crate) fn new(errno: Errno, text: &str) -> Self {
+        Refusal { errno, text: text.to_owned() }
+    }
+
+    /// The error: what was attempted on which object.
+    pub(crate) fn on(self, attempted: &'static str, object: impl Into<String>) -> Error {
+        Error { kernel: self.text, ..Error::new(attempted, object, self.errno) }
+    }
+}
+
+impl From<Errno> for Refusal {
+    fn from(errno: Errno) -> Self {
+        Refusal { errno, text: String::new() }
+    }
+}
+
+impl From<std::io::Error> for Refusal {
+    fn from(error: std::io::Error) -> Self {
+        Errno::from_io_error(&error).unwrap_or(Errno::IO).into()
+    }
+}
+
+/// What the kernel says to one of the messages sent.
+#[derive(Debug)]
+pub(crate) enum Answer<'a> {
+    /// A message: an element of a dump, what was asked for, an echo.
+    Message {
+        /// Its type (`RTM_NEWLINK`).
+        kind: u16,
+        /// All behind the netlink header.
+        payload: &'a [u8],
+    },
+    /// The message was not carried out, or the dump ended early.
+    Refused(Refusal),
+}
+
+/// What else is to be known about an exchange.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Exchange {
+    /// A dump met a change while it was read (NLM_F_DUMP_INTR): what it brought may not be consistent.
+    pub(crate) interrupted: bool,
+    /// An answer did not fit and is lost; there is room for it now. Acknowledgements always fit.
+    pub(crate) truncated: bool,
+}
+
+/// A netlink socket, connected to the kernel of the namespace that it was opened in.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    inner: netlink_sys::Socket,
+    /// Sequence number of the last message pushed.
+    sequence: u32,
+    outgoing: Vec<u8>,
+    incoming: Vec<u8>,
+    /// Sequence numbers of messages pushed that the kernel will end with an ack, an error or the end of a dump.
+    awaited: VecDeque<u32>,
+    /// Sequence number of the first message in `outgoing`.
+    first: u32,
+}
+
+impl Socket {
+    /// Opens a socket of a family (`NETLINK_ROUTE`, `NETLINK_NETFILTER`) in the calling thread's namespace.
+    ///
+    /// # Errors
+    /// If the kernel refuses a socket (`EMFILE`, `EPROTONOSUPPORT`).
+    pub(crate) fn open(family: isize) -> Result<Socket> {
+        let open = || -> Result<netlink_sys::Socket, Refusal> {
+            let socket = netlink_sys::Socket::new(family)?;
+            socket.set_ext_ack(true)?;
+            // Errors need not carry the request back. Since 4.2, as GET_STRICT_CHK since 4.20: without them we only get more bytes, or
+            // dumps that ignore their filter, which is why dumps are filtered here too.
+            let _ = socket.set_cap_ack(true);
+            let _ = socket.set_netlink_get_strict_chk(true);
+            sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(DEADLINE))?;
+            // A connected netlink socket receives from its peer only: no process can slip in an answer.
+            socket.connect(&SocketAddr::new(0, 0))?;
+            Ok(socket)
+        };
+        let inner = open().map_err(|e| e.on("open netlink socket", format!("family {family}")))?;
+        Ok(Socket {
+            inner,
+            sequence: 0,
+            outgoing: Vec::new(),
+            incoming: Vec::new(),
+            awaited: VecDeque::new(),
+            first: 1,
+        })
+    }
+
+    /// Adds a message to those that the next [`Socket::exchange`] sends, and returns its sequence number. `body` writes all behind the
+    /// netlink header. An answer is waited for if `flags` has NLM_F_ACK or NLM_F_DUMP; NLM_F_REQUEST is added here.
+    pub(crate) fn push(&mut self, kind: u16, flags: u16, body: impl FnOnce(&mut Vec<u8>)) -> u32 {
+        self.sequence = self.sequence.wrapping_add(1);
+        let start = self.outgoing.len();
+        if start == 0 {
+            self.first = self.sequence;
+        }
+        self.outgoing.extend([0; 4]);
+        self.outgoing.extend(kind.to_ne_bytes());
+        self.outgoing.extend((flags | NLM_F_REQUEST).to_ne_bytes());
+        self.outgoing.extend(self.sequence.to_ne_bytes());
+        self.outgoing.extend([0; 4]);
+        body(&mut self.outgoing);
+        // More than 4 GiB is refused by the kernel as too long (EMSGSIZE) before it could misread this.
+        let length = u32::try_from(self.outgoing.len() - start).unwrap_or(u32::MAX);
+        self.outgoing[start..start + 4].copy_from_slice(&length.to_ne_bytes());
+        self.outgoing.resize(self.outgoing.len().next_multiple_of(4), 0);
+        if flags & NLM_F_ACK != 0 || flags & NLM_F_DUMP == NLM_F_DUMP {
+            self.awaited.push_back(self.sequence);
+        }
+        self.sequence
+    }
+
+    /// Sends what was pushed and gives every answer with the sequence number of its message to `on`, until each message that asked for an
+    /// answer has had its last. Late answers to earlier exchanges are dropped.
+    ///
+    /// # Errors
+    /// If the exchange itself failed, so that it is unknown what was carried out: nothing could be sent, an answer was lost (`ENOBUFS`) or
+    /// did not come (`ETIMEDOUT`). What the kernel refuses goes to `on`.
+    pub(crate) fn exchange(&mut self, on: &mut dyn FnMut(u32, Answer<'_>)) -> Result<Exchange, Refusal> {
+        let exchanged = self.send().and_then(|()| self.receive(on));
+        self.outgoing.clear();
+        self.awaited.clear();
+        exchanged
+    }
+
+    fn send(&mut self) -> Result<(), Refusal> {
+        // The kernel's default buffers hold about 200 kB and 250 acks. Without the privilege to raise them the exchange may fail, as said.
+        if self.outgoing.len() > 64 * 1024 {
+            let _ = sockopt::set_socket_send_buffer_size_force(&self.inner, self.outgoing.len() * 2);
+        }
+        if self.awaited.len() > 64 {
+            let _ = sockopt::set_socket_recv_buffer_size_force(&self.inner, self.awaited.len() * 2048);
+        }
+        loop {
+            match self.inner.send(&self.outgoing, 0) {
+                Ok(_) => return Ok(()),
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+    }
+
+    fn receive(&mut self, on: &mut dyn FnMut(u32, Answer<'_>)) -> Result<Exchange, Refusal> {
+        let mut exchange = Exchange::default();
+        // An error for a message that asked for no answer (the frame of an nf_tables batch) may be the only one there is for the whole
+        // batch: from then on only what is there already is read.
+        let mut flags = libc::MSG_TRUNC;
+        while !self.awaited.is_empty() {
+            self.incoming.clear();
+            self.incoming.reserve(RECEIVE);
+            let length = match self.inner.recv(&mut self.incoming, flags) {
+                Ok(length) => length,
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {
+                    if flags & libc::MSG_DONTWAIT != 0 {
+                        break;
+                    }
+                    return Err(Refusal::new(Errno::TIMEDOUT, "no answer from the kernel within 10 s"));
+                }
+                Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) => {
+                    return Err(Refusal::new(Errno::NOBUFS, "answers were lost: the socket's receive buffer was full"));
+                }
+                Err(e) => return Err(e.into()),
+            };
+            if length > self.incoming.len() {
+                exchange.truncated = true;
+                self.incoming.reserve(length);
+                continue;
+            }
+            let (first, last) = (self.first, self.sequence);
+            for message in Messages(&self.incoming) {
+                let message = message?;
+                if message.sequence.wrapping_sub(first) > last.wrapping_sub(first) {
+                    continue;
+                }
+                exchange.interrupted |= message.flags & NLM_F_DUMP_INTR != 0;
+                let awaited = self.awaited.iter().position(|s| *s == message.sequence);
+                match message.content {
+                    Content::Payload(payload) => {
+                        on(message.sequence, Answer::Message { kind: message.kind, payload });
+                        continue;
+                    }
+                    Content::End(None) => {}
+                    Content::End(Some(report)) => {
+                        let refusal = report.refusal(&self.outgoing, message.sequence);
+                        on(message.sequence, Answer::Refused(refusal));
+                        if awaited.is_none() {
+                            flags |= libc::MSG_DONTWAIT;
+                        }
+                    }
+                    Content::Overrun => {
+                        return Err(Refusal::new(Errno::NOBUFS, "answers were lost: the kernel says overrun"));
+                    }
+                }
+                if let Some(at) = awaited {
+                    self.awaited.remove(at);
+                }
+            }
+        }
+        Ok(exchange)
+    }
+}
+
+/// One message of what was received.
+#[derive(Debug)]
+pub(crate) struct Message<'a> {
+    kind: u16,
+    flags: u16,
+    sequence: u32,
+    content: Content<'a>,
+}
+
+#[derive(Debug)]
+enum Content<'a> {
+    Payload(&'a [u8]),
+    /// An ack or the end of a dump; with an error, its report.
+    End(Option<Report<'a>>),
+    Overrun,
+}
+
+/// An error with its extended ack.
+#[derive(Debug)]
+struct Report<'a> {
+    errno: i32,
+    extended: &'a [u8],
+}
+
+impl Report<'_> {
+    /// Reads the extended ack. The offset of the attribute at fault is looked up in the request, to name its number.
+    fn refusal(&self, sent: &[u8], sequence: u32) -> Refusal {
+        let errno = if self.errno < 4096 { Errno::from_raw_os_error(self.errno) } else { Errno::PROTO };
+        let mut refusal = Refusal { errno, text: String::new() };
+        let mut more = String::new();
+        for (kind, value) in attributes(self.extended) {
+            match kind {
+                NLMSGERR_ATTR_MSG => refusal.text = string(value),
+                NLMSGERR_ATTR_OFFS => {
+                    let Some(offset) = u32_at(value, 0) else { continue };
+                    let at = offset as usize;
+                    let kind = sent_message(sent, sequence).and_then(|m| u16_at(m, at.checked_add(2)?));
+                    more = match kind {
+                        Some(kind) => format!("attribute {} at byte {offset} of the request", kind & 0x3fff),
+                        None => format!("byte {offset} of the request"),
+                    };
+                }
+                NLMSGERR_ATTR_MISS_TYPE => {
+                    more = format!("attribute {} is missing", u32_at(value, 0).unwrap_or_default());
+                }
+                _ => {}
+            }
+        }
+        if !more.is_empty() {
+            let separator = if refusal.text.is_empty() { "" } else { "; " };
+            refusal.text = format!("{}{separator}{more}", refusal.text);
+        }
+        refusal
+    }
+}
+
+/// The message with this sequence number among those sent.
+fn sent_message(sent: &[u8], sequence: u32) -> Option<&[u8]> {
+    let mut rest = sent;
+    loop {
+        let length = u32_at(rest, 0)? as usize;
+        let message = rest.get(..length)?;
+        if u32_at(message, 8)? == sequence {
+            return Some(message);
+        }
+        rest = rest.get(length.next_multiple_of(4).max(HEADER)..)?;
+    }
+}
+
+/// The messages in what one read brought.
+pub(crate) struct Messages<'a>(pub(crate) &'a [u8]);
+
+impl<'a> Iterator for Messages<'a> {
+    type Item = Result<Message<'a>, Refusal>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if self.0.is_empty() {
+                return None;
+            }
+            let Some((message, rest)) = split(self.0) else {
+                self.0 = &[];
+                return Some(Err(Refusal::new(Errno::BADMSG, "malformed netlink answer")));
+            };
+            self.0 = rest;
+            if message.kind != NLMSG_NOOP {
+                return Some(Ok(message));
+            }
+        }
+    }
+}
+
+/// The first message and what follows it.
+fn split(bytes: &[u8]) -> Option<(Message<'_>, &[u8])> {
+    let length = u32_at(bytes, 0)? as usize;
+    let payload = bytes.get(HEADER..length)?;
+    let rest = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
+    let (kind, flags, sequence) = (u16_at(bytes, 4)?, u16_at(bytes, 6)?, u32_at(bytes, 8)?);
+    let content = match kind {
+        NLMSG_ERROR | NLMSG_DONE => {
+            // An empty NLMSG_DONE is a success.
+            let code = if payload.is_empty() && kind == NLMSG_DONE { 0 } else { u32_at(payload, 0)?.cast_signed() };
+            let report =
+                || Report { errno: code.checked_neg().unwrap_or(i32::MAX), extended: extended(kind, flags, payload) };
+            Content::End((code < 0).then(report))
+        }
+        NLMSG_OVERRUN => Content::Overrun,
+        _ => Content::Payload(payload),
+    };
+    Some((Message { kind, flags, sequence, content }, rest))
+}
+
+/// The attributes of an extended ack: behind the error number and, in NLMSG_ERROR, behind the request's header, or the whole request unless
+/// it was capped.
+fn extended(kind: u16, flags: u16, payload: &[u8]) -> &[u8] {
+    if flags & NLM_F_ACK_TLVS == 0 {
+        return &[];
+    }
+    let request = match kind {
+        NLMSG_DONE => 0,
+        _ if flags & NLM_F_CAPPED != 0 => HEADER,
+        _ => (u32_at(payload, 4).unwrap_or_default() as usize).next_multiple_of(4).max(HEADER),
+    };
+    payload.get(4 + request..).unwrap_or_default()
+}
