@@ -1,0 +1,197 @@
+//! Performing a plan, and undoing it.
+//!
+//! Owns: the order of delegates, what happens when one fails, and when an attachment may be forgotten. Which attachments exist is told by the
+//! record, which is written once before the first delegate runs; how far an ADD came, by libcni's cache files.
+
+use std::path::PathBuf;
+
+use cni::cache::Cache;
+use cni::chain::{self, Runtime};
+use cni::{Call, CniResult, Command, Error, Result};
+
+use crate::config::SecondaryDefaultRoutes;
+use crate::record::{Entry, Record, Records};
+use crate::{Attachment, Delegates, Plan, PodLinks, default_route};
+
+/// Performs plans with a node's plugins, links and directories.
+pub struct Performer<'a> {
+    /// Runs plugins.
+    pub delegates: &'a dyn Delegates,
+    /// The container's links.
+    pub links: &'a dyn PodLinks,
+    /// libcni's cache.
+    pub cache: Cache,
+    /// The records.
+    pub records: Records,
+    /// Where plugins are searched.
+    pub path: Vec<PathBuf>,
+}
+
+/// A container and its network namespace.
+#[derive(Clone, Copy, Debug)]
+pub struct Container<'a> {
+    /// Its ID.
+    pub id: &'a str,
+    /// Path of its namespace; empty if that is gone.
+    pub netns: &'a str,
+}
+
+impl Performer<'_> {
+    /// ADD: records the plan in `record` beside what is there, then makes the attachments in order. The results, in the same order.
+    ///
+    /// # Errors
+    /// The first error, saying which attachment. Everything made is undone, and the record with it; what could not be undone stays recorded,
+    /// and the error's details name it.
+    pub fn add(&self, plan: &Plan, record: &mut Record) -> Result<Vec<CniResult>> {
+        record.entries.extend(plan.attachments.iter().map(|attachment| Entry {
+            request: plan.request.clone(),
+            netns: plan.netns.clone(),
+            attachment: attachment.clone(),
+        }));
+        record.save()?;
+        let mut results: Vec<CniResult> = Vec::with_capacity(plan.attachments.len());
+        for (i, attachment) in plan.attachments.iter().enumerate() {
+            let added = self.attach(plan, attachment, results.first());
+            match added.map_err(|e| e.context(attachment.describe())) {
+                Ok(result) => results.push(result),
+                Err(e) => return Err(self.undo(plan, i + 1, record, e)),
+            }
+        }
+        Ok(results)
+    }
+
+    /// One attachment; `default` is the default network's result, unless this is the default network.
+    fn attach(&self, plan: &Plan, attachment: &Attachment, default: Option<&CniResult>) -> Result<CniResult> {
+        let runtime = self.runtime(plan.container(), attachment);
+        let result = chain::add(&attachment.list, &runtime, self.delegates, &self.cache)?;
+        tracing::debug!("{}: {} attached", plan.container_id, attachment.describe());
+        let Some(default) = default.filter(|_| plan.secondary_default_routes == SecondaryDefaultRoutes::Drop) else {
+            return Ok(result);
+        };
+        let routes = default_route::conflicting(default, &result);
+        if routes.is_empty() {
+            return Ok(result);
+        }
+        self.links.remove_routes(&plan.netns, &attachment.ifname, &routes)?;
+        let result = default_route::without(result, &routes);
+        self.cache.write(&attachment.list.name, &attachment.list.bytes, &runtime, &result)?;
+        for route in &routes {
+            let via = route.gw.map(|gw| format!(" via {gw}")).unwrap_or_default();
+            let first = &plan.attachments[0];
+            let provider = first.list.plugins.first().map_or("", |p| p.plugin_type.as_str());
+            let (ifname, default) = (&attachment.ifname, &first.ifname);
+            tracing::info!("default route of {ifname}{via} dropped: {default} ({provider}) already provides it");
+        }
+        Ok(result)
+    }
+
+    /// Undoes the first `count` attachments of a plan in reverse and takes them out of the record. Returns `error`, with what could not be
+    /// undone in its details.
+    #[must_use]
+    pub fn undo(&self, plan: &Plan, count: usize, record: &mut Record, error: Error) -> Error {
+        let failed = self.detach(plan.container(), &plan.attachments[..count]);
+        let stays = |ifname: &str| failed.iter().any(|(i, _)| plan.attachments[*i].ifname == ifname);
+        record.entries.retain(|e| e.request != plan.request || stays(&e.attachment.ifname));
+        let saved = record.save().err();
+        let left: Vec<String> =
+            failed.into_iter().map(|(_, e)| e.to_string()).chain(saved.map(|e| e.to_string())).collect();
+        if left.is_empty() {
+            return error;
+        }
+        tracing::warn!("{}: undoing a failed ADD left something behind: {}", plan.container_id, left.join(" / "));
+        let separator = if error.details.is_empty() { "" } else { "; " };
+        let details = format!("{}{separator}undoing left something for the DEL: {}", error.details, left.join(" / "));
+        error.with_details(details)
+    }
+
+    /// DEL of attachments in reverse order. Never stops early: those that are not known to be gone come back, each with its error.
+    #[must_use]
+    pub fn detach(&self, container: Container<'_>, attachments: &[Attachment]) -> Vec<(usize, Error)> {
+        let mut failed = Vec::new();
+        let mut rest = attachments.len();
+        while rest > 0 {
+            let own = attachments[..rest].iter().rev().take_while(|a| self.owns_interface(container, a)).count();
+            let run = own.max(1);
+            if own > 1 && !container.netns.is_empty() {
+                // One batch costs one RCU grace period; one by one, each link costs its own.
+                let names: Vec<&str> = attachments[rest - run..rest].iter().rev().map(|a| a.ifname.as_str()).collect();
+                if let Err(e) = self.links.remove(container.netns, &names) {
+                    tracing::warn!("{}: removing {} at once failed: {e}", container.id, names.join(", "));
+                }
+            }
+            for i in (rest - run..rest).rev() {
+                let attachment = &attachments[i];
+                let runtime = self.runtime(container, attachment);
+                match chain::del(&attachment.list, &runtime, self.delegates, &self.cache) {
+                    Ok(()) => tracing::debug!("{}: {} detached", container.id, attachment.describe()),
+                    Err(e) => failed.push((i, e.context(attachment.describe()))),
+                }
+            }
+            rest -= run;
+        }
+        failed
+    }
+
+    /// CHECK of attachments, all of them. Versions without CHECK are passed over.
+    ///
+    /// # Errors
+    /// All errors in one; the code is the first one's.
+    pub fn check(&self, container: Container<'_>, attachments: &[Attachment]) -> Result<()> {
+        let errors = attachments.iter().filter(|a| a.list.version.has_check()).filter_map(|a| {
+            let checked = chain::check(&a.list, &self.runtime(container, a), self.delegates, &self.cache);
+            checked.err().map(|e| e.context(a.describe()))
+        });
+        join(errors)
+    }
+
+    /// Every plugin of the attachment removes the interface in its DEL, and needs nothing of it.
+    fn owns_interface(&self, container: Container<'_>, attachment: &Attachment) -> bool {
+        attachment.list.plugins.iter().all(|plugin| {
+            let call = Call {
+                command: Command::Del,
+                container_id: container.id.to_owned(),
+                netns: container.netns.to_owned(),
+                ifname: attachment.ifname.clone(),
+                args: String::new(),
+                path: Vec::new(),
+                netns_override: false,
+                conf: plugin.conf.clone(),
+            };
+            self.delegates.owns_interface(&plugin.plugin_type, &call)
+        })
+    }
+
+    fn runtime(&self, container: Container<'_>, attachment: &Attachment) -> Runtime {
+        Runtime {
+            container_id: container.id.to_owned(),
+            netns: container.netns.to_owned(),
+            ifname: attachment.ifname.clone(),
+            args: attachment.args.clone(),
+            capability_args: attachment.capability_args.clone(),
+            path: self.path.clone(),
+        }
+    }
+}
+
+impl Plan {
+    fn container(&self) -> Container<'_> {
+        Container { id: &self.container_id, netns: &self.netns }
+    }
+}
+
+/// All errors as one: the first one's code, every message.
+///
+/// # Errors
+/// Unless there are none.
+pub fn join(errors: impl IntoIterator<Item = Error>) -> Result<()> {
+    let mut errors = errors.into_iter();
+    let Some(mut all) = errors.next() else { return Ok(()) };
+    for error in errors {
+        all.message = format!("{} / {}", all.message, error.message);
+        if !error.details.is_empty() {
+            let separator = if all.details.is_empty() { "" } else { " / " };
+            all.details = format!("{}{separator}{}", all.details, error.details);
+        }
+    }
+    Err(all)
+}

@@ -1,0 +1,201 @@
+//! The plan of an ADD: which attachments a container gets, in order, each complete.
+//!
+//! Owns: everything that can be decided, and every error that can be found, before anything is touched. A plan does not know who asks for
+//! it: a runtime's CNI call makes one here, others can make theirs.
+
+use cni::args::Args;
+use cni::conf::NetworkList;
+use cni::{Call, Code, Error, Json, Result};
+
+use crate::config::{RuntimeConfigTo, SecondaryDefaultRoutes};
+use crate::{Config, default_network};
+
+/// What an ADD is to make.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The container.
+    pub container_id: String,
+    /// Path of its network namespace.
+    pub netns: String,
+    /// The interface the runtime asked for (`CNI_IFNAME`): with the container, the key under which it will ask for the DEL.
+    pub request: String,
+    /// The attachments in the order in which they are made. The first is the default network's: its result is returned.
+    pub attachments: Vec<Attachment>,
+    /// What becomes of default routes of the others that the first one's result has too.
+    pub secondary_default_routes: SecondaryDefaultRoutes,
+}
+
+/// One network of one container.
+#[derive(Clone, Debug)]
+pub struct Attachment {
+    /// The network: its configuration, complete.
+    pub list: NetworkList,
+    /// The interface in the container.
+    pub ifname: String,
+    /// `CNI_ARGS` for its plugins.
+    pub args: Vec<(String, String)>,
+    /// Capability arguments; `null` for none.
+    pub capability_args: Json,
+}
+
+impl Attachment {
+    /// What it is, for messages: `network "x" interface net1`.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        format!("network \"{}\" interface {}", self.list.name, self.ifname)
+    }
+}
+
+/// A network of the configuration, before it belongs to a container.
+#[derive(Clone, Debug)]
+pub struct Network {
+    /// Its configuration.
+    pub list: NetworkList,
+    /// Its place in the configuration, which names its interface.
+    pub position: usize,
+}
+
+/// The networks that the configuration gives every container, in the order of attaching; the first is the default network.
+#[derive(Clone, Debug)]
+pub struct Networks {
+    /// In order.
+    pub networks: Vec<Network>,
+    /// The configuration has the form of 2017: one delegate is marked `masterplugin`.
+    pub marked: bool,
+}
+
+/// Resolves the configuration's networks for a pod of `namespace` (empty where there is none).
+///
+/// # Errors
+/// Names the key and the network that is missing or cannot be read.
+pub fn networks(config: &Config, namespace: &str) -> Result<Networks> {
+    if config.cluster_network.is_empty() {
+        return static_networks(config);
+    }
+    let mut lists = vec![default_network::find(config, "clusterNetwork", &config.cluster_network)?];
+    if !config.system_namespaces.iter().any(|n| n == namespace) {
+        for (i, name) in config.default_networks.iter().enumerate() {
+            lists.push(default_network::find(config, &format!("defaultNetworks[{i}]"), name)?);
+        }
+    }
+    if !config.auxiliary_chain.is_empty() {
+        lists.extend(default_network::auxiliary(config)?);
+    }
+    let networks = lists.into_iter().enumerate().map(|(position, list)| Network { list, position });
+    Ok(Networks { networks: networks.collect(), marked: false })
+}
+
+fn static_networks(config: &Config) -> Result<Networks> {
+    let mut networks = Vec::with_capacity(config.delegates.len());
+    let mut default = None;
+    for (position, delegate) in config.delegates.iter().enumerate() {
+        match delegate.get("masterplugin") {
+            None | Some(Json::Bool(false)) => {}
+            Some(Json::Bool(true)) => {
+                if let Some(first) = default.replace(position) {
+                    return Err(Error::config(format!(
+                        "delegates[{first}] and delegates[{position}] are both marked \"masterplugin\": only one can be the default network"
+                    )));
+                }
+            }
+            Some(_) => {
+                let message = format!("key \"delegates[{position}].masterplugin\" must be true or false");
+                return Err(Error::new(Code::DECODE, message));
+            }
+        }
+        networks.push(Network { list: default_network::static_delegate(config, position, delegate)?, position });
+    }
+    if networks.is_empty() {
+        return Err(Error::config("at least one network is needed: set \"delegates\" or \"clusterNetwork\""));
+    }
+    // The marked one runs first and gets the runtime's interface name; the others keep their place, so the names stay the same.
+    if let Some(position) = default {
+        networks[..=position].rotate_right(1);
+    }
+    Ok(Networks { networks, marked: default.is_some() })
+}
+
+impl Plan {
+    /// The plan for a runtime's call.
+    ///
+    /// # Errors
+    /// Every mistake of the configuration and of the call's parameters, two attachments of one interface name included.
+    pub fn new(config: &Config, call: &Call) -> Result<Plan> {
+        let args = delegate_args(&call.args)?;
+        let runtime_config = call.conf.get("runtimeConfig").cloned().unwrap_or(Json::Null);
+        if !matches!(runtime_config, Json::Null | Json::Object(_)) {
+            return Err(Error::new(Code::DECODE, "key \"runtimeConfig\" must be an object"));
+        }
+        let found = networks(config, pod_namespace(&args))?;
+        let mut attachments: Vec<Attachment> = Vec::with_capacity(found.networks.len());
+        for (i, network) in found.networks.into_iter().enumerate() {
+            let ifname = if i == 0 { call.ifname.clone() } else { format!("net{}", network.position) };
+            let capable = i == 0 || config.runtime_config_to == RuntimeConfigTo::All;
+            let capability_args = if capable { runtime_config.clone() } else { Json::Null };
+            let attachment = Attachment { list: network.list, ifname, args: args.clone(), capability_args };
+            if let Some(other) = attachments.iter().find(|a| a.ifname == attachment.ifname) {
+                return Err(Error::config(format!(
+                    "{} and {} need the same interface name: ask the runtime for another name than {} (CNI_IFNAME), or reorder the delegates",
+                    other.describe(),
+                    attachment.describe(),
+                    attachment.ifname
+                )));
+            }
+            attachments.push(attachment);
+        }
+        let by_form = if found.marked { SecondaryDefaultRoutes::Drop } else { SecondaryDefaultRoutes::Keep };
+        Ok(Plan {
+            container_id: call.container_id.clone(),
+            netns: call.netns.clone(),
+            request: call.ifname.clone(),
+            attachments,
+            secondary_default_routes: config.secondary_default_routes.unwrap_or(by_form),
+        })
+    }
+
+    /// Checks the plan against what is there: no interface of these names, and a plugin for every type.
+    ///
+    /// # Errors
+    /// Names the interface or the plugin, and the attachment.
+    pub fn check(&self, existing: &[String], find: impl Fn(&str) -> Result<()>) -> Result<()> {
+        for attachment in &self.attachments {
+            let context = |e: Error| e.context(attachment.describe());
+            if existing.contains(&attachment.ifname) {
+                return Err(context(Error::internal(format!(
+                    "interface {} already exists in the container ({}): nothing was attached; DEL the earlier attachment first, or free the name",
+                    attachment.ifname, self.netns
+                ))));
+            }
+            for plugin in &attachment.list.plugins {
+                find(&plugin.plugin_type).map_err(context)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The pod's namespace, as the runtime tells it in `CNI_ARGS`; empty where it does not.
+#[must_use]
+pub fn pod_namespace(args: &[(String, String)]) -> &str {
+    args.iter().rev().find(|(k, _)| k == "K8S_POD_NAMESPACE").map_or("", |(_, v)| v)
+}
+
+/// What delegates get as `CNI_ARGS`: the pod's keys in Multus's order, then whatever else the runtime sent. Unknown keys are allowed, since
+/// plugins do not know these.
+///
+/// # Errors
+/// Code 4 if `CNI_ARGS` is not `K=V;K=V`.
+pub fn delegate_args(raw: &str) -> Result<Vec<(String, String)>> {
+    const FIRST: [&str; 5] =
+        ["IgnoreUnknown", "K8S_POD_NAMESPACE", "K8S_POD_NAME", "K8S_POD_INFRA_CONTAINER_ID", "K8S_POD_UID"];
+    let given = Args::parse(raw)?;
+    let mut args = vec![(FIRST[0].to_owned(), "true".to_owned())];
+    for key in &FIRST[1..] {
+        args.extend(given.get(key).map(|value| ((*key).to_owned(), value.to_owned())));
+    }
+    args.extend(given.pairs().iter().filter(|(k, _)| !FIRST.contains(&k.as_str())).cloned());
+    Ok(args)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,39 @@
+//! What the meta-plugin needs from outside: plugins to run, and the links of a container's network namespace.
+
+use std::path::PathBuf;
+
+use cni::{Call, Invoke, Result, Route};
+
+/// Runs delegates, and knows a little about them.
+pub trait Delegates: Invoke {
+    /// The plugin of type `plugin` can be run: it is compiled in, or there is a program of that name in `path`.
+    ///
+    /// # Errors
+    /// If it is nowhere; the message says where it was searched.
+    fn find(&self, plugin: &str, path: &[PathBuf]) -> Result<()>;
+
+    /// This DEL of this plugin removes the container's interface, and nothing of it needs the interface to be there. The interfaces of
+    /// several such attachments can then be removed in one batch beforehand.
+    fn owns_interface(&self, plugin: &str, del: &Call) -> bool;
+}
+
+/// The links in the network namespace of a container. `netns` is a path, as in `CNI_NETNS`.
+pub trait PodLinks {
+    /// The names of all links.
+    ///
+    /// # Errors
+    /// If there is no such namespace.
+    fn names(&self, netns: &str) -> Result<Vec<String>>;
+
+    /// Removes links in one batch. Missing links, and a namespace that is gone, are no error.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    fn remove(&self, netns: &str, names: &[&str]) -> Result<()>;
+
+    /// Removes routes that lead out of `ifname`; each is told by destination, gateway and metric. Missing routes are no error.
+    ///
+    /// # Errors
+    /// If there is no such link, or the kernel refuses.
+    fn remove_routes(&self, netns: &str, ifname: &str, routes: &[Route]) -> Result<()>;
+}

@@ -1,0 +1,281 @@
+//! One CNI call on the meta-plugin.
+//!
+//! Owns: what each command does with configuration, record, cache and plan. The steps themselves are in the files beside.
+
+use std::time::{Duration, Instant};
+
+use cni::cache::{self, Cache};
+use cni::chain;
+use cni::conf::NetworkList;
+use cni::{Call, CniResult, Code, Command, Error, Json, Result};
+
+use crate::perform::{Container, Performer, join};
+use crate::plan::{delegate_args, networks};
+use crate::record::{Entry, Record, Records};
+use crate::{Attachment, Config, Delegates, Plan, PodLinks, gc};
+
+/// The meta-plugin.
+pub struct Attach<'a> {
+    /// Its configuration.
+    pub config: &'a Config,
+    /// Runs delegates.
+    pub delegates: &'a dyn Delegates,
+    /// The container's links.
+    pub links: &'a dyn PodLinks,
+    /// How long the default network may take to become ready.
+    pub readiness: Readiness,
+}
+
+/// How the readiness indicator file is waited for.
+#[derive(Clone, Copy, Debug)]
+pub struct Readiness {
+    /// Time between two looks.
+    pub interval: Duration,
+    /// When to give up.
+    pub timeout: Duration,
+}
+
+impl Default for Readiness {
+    /// Multus waits 45 s, looking every second; a look costs nothing.
+    fn default() -> Self {
+        Readiness { interval: Duration::from_millis(100), timeout: Duration::from_secs(45) }
+    }
+}
+
+/// What is known of the attachments that one DEL is for.
+struct Known {
+    /// The record as it was read.
+    record: Record,
+    /// Attachments of this request, in the order in which they were made.
+    mine: Vec<Entry>,
+    /// Attachments of other requests for the same container.
+    others: Vec<Entry>,
+}
+
+impl Attach<'_> {
+    /// Performs a call. The result is the default network's, in the configuration's version.
+    ///
+    /// # Errors
+    /// The delegates' own codes; messages say which attachment.
+    pub fn run(&self, call: &Call) -> Result<Option<CniResult>> {
+        match call.command {
+            Command::Add => self.add(call).map(Some),
+            Command::Del => self.del(call).map(|()| None),
+            Command::Check => self.check(call).map(|()| None),
+            Command::Status => self.status(call).map(|()| None),
+            Command::Gc => self.gc(call).map(|()| None),
+            Command::Version => {
+                Err(Error::internal("VERSION is answered by the caller of a plugin, not by the plugin"))
+            }
+        }
+    }
+
+    fn add(&self, call: &Call) -> Result<CniResult> {
+        self.wait_until_ready()?;
+        let plan = Plan::new(self.config, call)?;
+        let performer = self.performer(call);
+        plan.check(&self.links.names(&call.netns)?, |plugin| self.delegates.find(plugin, &performer.path))?;
+
+        let known = self.recorded(&performer, call)?;
+        let mut record = known.record;
+        if !known.mine.is_empty() {
+            // None of the interfaces is there, or the check above would have refused: an ADD that was killed and never deleted.
+            tracing::info!("{}: undoing an earlier ADD that was not completed", call.container_id);
+            let failed =
+                performer.detach(Container { id: &call.container_id, netns: &call.netns }, &attachments(&known.mine));
+            join(failed.into_iter().map(|(_, e)| e))
+                .map_err(|e| e.context("undoing an earlier ADD of this container"))?;
+        }
+        record.entries = known.others;
+
+        let results = performer.add(&plan, &mut record)?;
+        let version = self.config.version;
+        let result = results.into_iter().next().unwrap_or_else(|| CniResult::empty(version));
+        let result = CniResult { version, ..result };
+        match result.to_json(version) {
+            Ok(_) => Ok(result),
+            Err(e) => {
+                let e = e.context(format!("the result of {} as version {version}", plan.attachments[0].describe()));
+                Err(performer.undo(&plan, plan.attachments.len(), &mut record, e))
+            }
+        }
+    }
+
+    /// DEL from the record; without one (or with one that cannot be read) from the cache and the configuration.
+    pub(crate) fn del(&self, call: &Call) -> Result<()> {
+        if let Some(file) = self.config.readiness_file.as_ref().filter(|f| !f.exists()) {
+            tracing::warn!("readiness indicator file {} is not there: DEL goes on", file.display());
+        }
+        let performer = self.performer(call);
+        let Known { mut record, mut mine, others } = self.recorded(&performer, call)?;
+        let mut lost = None;
+        if mine.is_empty() || !record.problems.is_empty() {
+            match self.planned(call) {
+                Ok(planned) => {
+                    let known =
+                        |e: &Entry| mine.iter().chain(&others).any(|k| k.attachment.ifname == e.attachment.ifname);
+                    let unknown: Vec<Entry> = planned.into_iter().filter(|e| !known(e)).collect();
+                    mine.extend(unknown);
+                }
+                // Nothing is attached before it is recorded, so nothing recorded means nothing attached. A damaged record means something
+                // was, and the DEL must come again when the configuration can be read.
+                Err(e) if record.problems.is_empty() => {
+                    tracing::warn!(
+                        "{}: no record, and the configuration cannot tell what to delete: {e}",
+                        call.container_id
+                    );
+                }
+                Err(e) => {
+                    lost =
+                        Some(e.context(format!("the record cannot be read ({}), nor can", record.problems.join(", "))))
+                }
+            }
+        }
+        let container = Container { id: &call.container_id, netns: &call.netns };
+        let failed = performer.detach(container, &attachments(&mine));
+        if lost.is_none() {
+            record.entries = others;
+            if record.found {
+                let kept = mine.into_iter().enumerate().filter(|(i, _)| failed.iter().any(|(f, _)| f == i));
+                record.entries.extend(kept.map(|(_, e)| e));
+            }
+            lost = record.save().err();
+        }
+        join(failed.into_iter().map(|(_, e)| e).chain(lost))
+    }
+
+    fn check(&self, call: &Call) -> Result<()> {
+        let performer = self.performer(call);
+        let mut mine = self.recorded(&performer, call)?.mine;
+        if mine.is_empty() {
+            mine = self.planned(call)?;
+        }
+        performer.check(Container { id: &call.container_id, netns: &call.netns }, &attachments(&mine))
+    }
+
+    fn status(&self, call: &Call) -> Result<()> {
+        // A question, not an ADD: there is nothing to wait for, the runtime asks again.
+        if let Some(file) = self.config.readiness_file.as_ref().filter(|f| !f.exists()) {
+            return Err(not_ready(file, Code::NOT_AVAILABLE));
+        }
+        let networks = networks(self.config, "").map_err(|e| match self.config.cluster_network.as_str() {
+            "" => e,
+            _ => Error { code: Code::NOT_AVAILABLE, ..e },
+        })?;
+        let path = self.path(call);
+        join(networks.networks.iter().filter_map(|network| {
+            let status = chain::status(&network.list, &path, self.delegates);
+            status.err().map(|e| e.context(format!("network \"{}\"", network.list.name)))
+        }))
+    }
+
+    fn gc(&self, call: &Call) -> Result<()> {
+        self.wait_until_ready()?;
+        gc::run(self, &self.performer(call), call)
+    }
+
+    fn wait_until_ready(&self) -> Result<()> {
+        let Some(file) = &self.config.readiness_file else { return Ok(()) };
+        let start = Instant::now();
+        while !file.exists() {
+            if start.elapsed() >= self.readiness.timeout {
+                return Err(not_ready(file, Code::TRY_AGAIN));
+            }
+            std::thread::sleep(self.readiness.interval);
+        }
+        Ok(())
+    }
+
+    /// What record and cache say. The cache is asked only where the record is missing or damaged.
+    fn recorded(&self, performer: &Performer<'_>, call: &Call) -> Result<Known> {
+        let mut record = performer.records.read(&call.container_id, &call.ifname, &performer.cache)?;
+        let entries = std::mem::take(&mut record.entries);
+        let (mut mine, others): (Vec<Entry>, Vec<Entry>) = entries.into_iter().partition(|e| e.request == call.ifname);
+        for entry in mine.iter_mut().filter(|e| e.attachment.args.is_empty()) {
+            self.complete(entry, &performer.cache, call)?;
+        }
+        let ask_cache = match call.command {
+            Command::Add => !record.problems.is_empty(),
+            _ => !record.found || !record.problems.is_empty(),
+        };
+        if ask_cache {
+            for cached in performer.cache.attachments(Some(&call.container_id))? {
+                if mine.iter().chain(&others).any(|e| e.attachment.ifname == cached.ifname) {
+                    continue;
+                }
+                match cached_entry(cached, &call.ifname) {
+                    Ok(entry) => mine.push(entry),
+                    Err(e) => tracing::warn!("{}: cached attachment: {e}", call.container_id),
+                }
+            }
+            // The cache has no order; the default network, if it is there, came first.
+            mine.sort_by_key(|e| e.attachment.ifname != call.ifname);
+        }
+        Ok(Known { record, mine, others })
+    }
+
+    /// What Multus does not write into its records: the arguments. They are in the cache if the attachment was completed.
+    fn complete(&self, entry: &mut Entry, cache: &Cache, call: &Call) -> Result<()> {
+        let attachment = &mut entry.attachment;
+        match cache.entry(&attachment.list.name, &call.container_id, &attachment.ifname) {
+            Ok(Some(cached)) => {
+                attachment.args = cached.args;
+                attachment.capability_args = cached.capability_args;
+            }
+            Ok(None) | Err(_) => {
+                attachment.args = delegate_args(&call.args)?;
+                attachment.capability_args = call.conf.get("runtimeConfig").cloned().unwrap_or(Json::Null);
+            }
+        }
+        Ok(())
+    }
+
+    /// What the configuration gives a container: the plan as if this were an ADD.
+    fn planned(&self, call: &Call) -> Result<Vec<Entry>> {
+        let plan = Plan::new(self.config, call)?;
+        let entry = |attachment| Entry { request: plan.request.clone(), netns: plan.netns.clone(), attachment };
+        Ok(plan.attachments.into_iter().map(entry).collect())
+    }
+
+    fn performer(&self, call: &Call) -> Performer<'_> {
+        Performer {
+            delegates: self.delegates,
+            links: self.links,
+            cache: Cache::new(&self.config.cni_dir),
+            records: Records::new(&self.config.cni_dir),
+            path: self.path(call),
+        }
+    }
+
+    /// `binDir` in front of `CNI_PATH`.
+    fn path(&self, call: &Call) -> Vec<std::path::PathBuf> {
+        let mut path = vec![self.config.bin_dir.clone()];
+        path.extend(call.path.iter().filter(|p| **p != self.config.bin_dir).cloned());
+        path
+    }
+}
+
+fn attachments(entries: &[Entry]) -> Vec<Attachment> {
+    entries.iter().map(|e| e.attachment.clone()).collect()
+}
+
+/// A cached attachment as if it were recorded.
+fn cached_entry(cached: cache::Entry, request: &str) -> Result<Entry> {
+    let conf = Json::parse(&cached.config)?;
+    let single = conf.get("type").is_some();
+    let list = if single { NetworkList::from_single(&cached.config)? } else { NetworkList::parse(&cached.config)? };
+    let attachment =
+        Attachment { list, ifname: cached.ifname, args: cached.args, capability_args: cached.capability_args };
+    Ok(Entry { request: request.to_owned(), netns: cached.netns, attachment })
+}
+
+fn not_ready(file: &std::path::Path, code: Code) -> Error {
+    let file = file.display();
+    let message = format!(
+        "the default network is not ready: {file} (key \"readinessindicatorfile\") is not there; see whether its daemon runs on this node"
+    );
+    Error::new(code, message)
+}
+
+#[cfg(test)]
+mod tests;
