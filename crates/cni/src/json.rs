@@ -3,10 +3,29 @@
 //! Owns: a tree that keeps the document's order ([`Json`]) and reading Rust types out of it ([`from_json`]): object keys match a struct's
 //! fields without regard to case, the last duplicate wins, `null` means "not given", unknown keys are ignored. Configurations in the wild
 //! rely on each of these (containerd sends `HostPort`, not `hostPort`).
+//!
+//! ```
+//! use plexus_cni::{Json, json};
+//!
+//! #[derive(serde::Deserialize)]
+//! #[serde(default)]
+//! #[derive(Default)]
+//! struct Conf {
+//!     #[serde(rename = "hostPort")]
+//!     host_port: u16,
+//! }
+//! let conf: Conf = json::from_json(&Json::parse(br#"{"HostPort": 80, "hostport": null, "other": []}"#)?)?;
+//! assert_eq!(conf.host_port, 80);
+//! # Ok::<(), json::Error>(())
+//! ```
+
+mod read;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 
-use serde::de::{self, DeserializeOwned, DeserializeSeed, IntoDeserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, DeserializeOwned, MapAccess, SeqAccess, Visitor};
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -50,7 +69,7 @@ impl std::error::Error for Error {}
 
 impl de::Error for Error {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Error { path: String::new(), message: message.to_string() }
+        Error { path: String::new(), message: shortened(message.to_string()) }
     }
 }
 
@@ -64,6 +83,28 @@ impl Error {
     }
 }
 
+/// Offending values are quoted in messages, but not a megabyte of them.
+fn shortened(mut message: String) -> String {
+    const LIMIT: usize = 400;
+    if message.len() > LIMIT {
+        message.truncate(message.floor_char_boundary(LIMIT));
+        message.push_str("...");
+    }
+    message
+}
+
+/// Whether Go's `encoding/json` takes two keys for the same: by simple case folding, in which two letters outside ASCII fold to ASCII ones.
+fn same_key(a: &str, b: &str) -> bool {
+    fn fold(c: char) -> char {
+        match c {
+            '\u{17f}' => 'S',
+            '\u{212a}' => 'K',
+            c => c.to_ascii_uppercase(),
+        }
+    }
+    a.eq_ignore_ascii_case(b) || (a.is_ascii() != b.is_ascii() && a.chars().map(fold).eq(b.chars().map(fold)))
+}
+
 /// Reads `T` from a document, as Go's `encoding/json` would.
 ///
 /// # Errors
@@ -74,6 +115,9 @@ pub fn from_json<T: DeserializeOwned>(value: &Json) -> Result<T, Error> {
 
 impl Json {
     /// Reads a document. Nesting is limited to 127 levels.
+    ///
+    /// A number without fraction is an integer however it is written (`1500.0`, `15e2`): libcni's plugins see it so, since libcni passes
+    /// every configuration through `float64`.
     ///
     /// # Errors
     /// If it is not UTF-8 or not JSON; the message has line and column.
@@ -94,11 +138,21 @@ impl Json {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
+    /// The document indented by four spaces, as the reference plugins print results and errors.
+    #[must_use]
+    pub fn to_vec_pretty(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+        // As above.
+        let _ = self.serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, formatter));
+        bytes
+    }
+
     /// The member `key` of an object, matched without regard to case; the last one wins, `null` is as good as absent.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Json> {
         let Json::Object(members) = self else { return None };
-        let found = members.iter().rev().find(|(k, v)| k.eq_ignore_ascii_case(key) && *v != Json::Null);
+        let found = members.iter().rev().find(|(k, v)| same_key(k, key) && *v != Json::Null);
         found.map(|(_, v)| v)
     }
 
@@ -113,7 +167,7 @@ impl Json {
     /// Removes every member named `key`, in any case.
     pub fn remove(&mut self, key: &str) {
         if let Json::Object(members) = self {
-            members.retain(|(k, _)| !k.eq_ignore_ascii_case(key));
+            members.retain(|(k, _)| !same_key(k, key));
         }
     }
 
@@ -140,8 +194,22 @@ impl Json {
     /// # Errors
     /// If the value has map keys that are not strings.
     pub fn from_value<T: Serialize>(value: &T) -> Result<Json, Error> {
-        let value = serde_json::to_value(value).map_err(|e| de::Error::custom(e))?;
+        let value = serde_json::to_value(value).map_err(<Error as de::Error>::custom)?;
         Ok(Json::from(value))
+    }
+}
+
+/// Loses the order of keys; the last duplicate stays.
+impl From<Json> for serde_json::Value {
+    fn from(json: Json) -> Self {
+        match json {
+            Json::Null => serde_json::Value::Null,
+            Json::Bool(b) => serde_json::Value::Bool(b),
+            Json::Number(n) => serde_json::Value::Number(n),
+            Json::String(s) => serde_json::Value::String(s),
+            Json::Array(a) => serde_json::Value::Array(a.into_iter().map(Into::into).collect()),
+            Json::Object(m) => serde_json::Value::Object(m.into_iter().map(|(k, v)| (k, v.into())).collect()),
+        }
     }
 }
 
@@ -178,6 +246,18 @@ impl From<bool> for Json {
 
 impl From<u64> for Json {
     fn from(n: u64) -> Self {
+        Json::Number(n.into())
+    }
+}
+
+impl From<u32> for Json {
+    fn from(n: u32) -> Self {
+        Json::Number(n.into())
+    }
+}
+
+impl From<i64> for Json {
+    fn from(n: i64) -> Self {
         Json::Number(n.into())
     }
 }
@@ -253,7 +333,16 @@ impl<'de> Visitor<'de> for Tree {
         Ok(Json::Number(n.into()))
     }
 
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range is checked")]
     fn visit_f64<E: de::Error>(self, n: f64) -> Result<Json, E> {
+        if n.fract() == 0.0 {
+            if (0.0..18_446_744_073_709_551_616.0).contains(&n) {
+                return Ok(Json::Number((n as u64).into()));
+            }
+            if (-9_223_372_036_854_775_808.0..0.0).contains(&n) {
+                return Ok(Json::Number((n as i64).into()));
+            }
+        }
         serde_json::Number::from_f64(n).map(Json::Number).ok_or_else(|| E::custom("number out of range"))
     }
 
@@ -279,141 +368,5 @@ impl<'de> Visitor<'de> for Tree {
             members.push(member);
         }
         Ok(Json::Object(members))
-    }
-}
-
-impl Json {
-    /// What stands here, for messages.
-    fn unexpected(&self) -> de::Unexpected<'_> {
-        match self {
-            Json::Null => de::Unexpected::Unit,
-            Json::Bool(b) => de::Unexpected::Bool(*b),
-            Json::Number(n) => match (n.as_u64(), n.as_i64(), n.as_f64()) {
-                (Some(n), _, _) => de::Unexpected::Unsigned(n),
-                (_, Some(n), _) => de::Unexpected::Signed(n),
-                (_, _, n) => de::Unexpected::Float(n.unwrap_or(f64::NAN)),
-            },
-            Json::String(s) => de::Unexpected::Str(s),
-            Json::Array(_) => de::Unexpected::Seq,
-            Json::Object(_) => de::Unexpected::Map,
-        }
-    }
-}
-
-impl<'de> Deserializer<'de> for &'de Json {
-    type Error = Error;
-
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        match self {
-            Json::Null => visitor.visit_unit(),
-            Json::Bool(b) => visitor.visit_bool(*b),
-            Json::Number(n) => match (n.as_u64(), n.as_i64(), n.as_f64()) {
-                (Some(n), _, _) => visitor.visit_u64(n),
-                (_, Some(n), _) => visitor.visit_i64(n),
-                (_, _, Some(n)) => visitor.visit_f64(n),
-                _ => Err(de::Error::custom("number out of range")),
-            },
-            Json::String(s) => visitor.visit_borrowed_str(s),
-            Json::Array(a) => visitor.visit_seq(Elements { rest: a.iter(), index: 0 }),
-            Json::Object(members) => visitor.visit_map(Members { rest: members.iter(), current: None }),
-        }
-    }
-
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        if *self == Json::Null { visitor.visit_none() } else { visitor.visit_some(self) }
-    }
-
-    /// Only here are keys known, so only here can they be matched as Go does.
-    fn deserialize_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Error> {
-        let Json::Object(members) = self else { return Err(de::Error::invalid_type(self.unexpected(), &visitor)) };
-        let mut found: Vec<Option<&Json>> = vec![None; fields.len()];
-        for (key, value) in members.iter().filter(|(_, v)| *v != Json::Null) {
-            let exact = fields.iter().position(|f| f == key);
-            if let Some(at) = exact.or_else(|| fields.iter().position(|f| f.eq_ignore_ascii_case(key))) {
-                found[at] = Some(value);
-            }
-        }
-        visitor.visit_map(Fields { rest: fields.iter().zip(found).collect::<Vec<_>>().into_iter(), current: None })
-    }
-
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_newtype_struct(self)
-    }
-
-    fn deserialize_enum<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        variants: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Error> {
-        let Json::String(s) = self else { return Err(de::Error::invalid_type(self.unexpected(), &"a string")) };
-        if !variants.contains(&s.as_str()) {
-            return Err(de::Error::unknown_variant(s, variants));
-        }
-        visitor.visit_enum(s.as_str().into_deserializer())
-    }
-
-    serde::forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf
-        unit unit_struct seq tuple tuple_struct map identifier ignored_any
-    }
-}
-
-struct Elements<'de> {
-    rest: std::slice::Iter<'de, Json>,
-    index: usize,
-}
-
-impl<'de> SeqAccess<'de> for Elements<'de> {
-    type Error = Error;
-
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Error> {
-        let Some(value) = self.rest.next() else { return Ok(None) };
-        let index = self.index;
-        self.index += 1;
-        seed.deserialize(value).map(Some).map_err(|e| e.inside(&format!("[{index}]")))
-    }
-}
-
-struct Members<'de> {
-    rest: std::slice::Iter<'de, (String, Json)>,
-    current: Option<&'de (String, Json)>,
-}
-
-impl<'de> MapAccess<'de> for Members<'de> {
-    type Error = Error;
-
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Error> {
-        self.current = self.rest.next();
-        self.current.map(|(key, _)| seed.deserialize(key.as_str().into_deserializer())).transpose()
-    }
-
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Error> {
-        let (key, value) = self.current.ok_or_else(|| <Error as de::Error>::custom("value without key"))?;
-        seed.deserialize(value).map_err(|e| e.inside(key))
-    }
-}
-
-struct Fields<'de> {
-    rest: std::vec::IntoIter<(&'static &'static str, Option<&'de Json>)>,
-    current: Option<(&'static str, &'de Json)>,
-}
-
-impl<'de> MapAccess<'de> for Fields<'de> {
-    type Error = Error;
-
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Error> {
-        self.current = self.rest.by_ref().find_map(|(field, value)| value.map(|v| (*field, v)));
-        self.current.map(|(field, _)| seed.deserialize(field.into_deserializer())).transpose()
-    }
-
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Error> {
-        let (field, value) = self.current.ok_or_else(|| <Error as de::Error>::custom("value without key"))?;
-        seed.deserialize(value).map_err(|e| e.inside(field))
     }
 }

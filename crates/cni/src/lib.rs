@@ -11,6 +11,7 @@ pub mod exec;
 pub mod file;
 pub mod json;
 pub mod load;
+pub mod names;
 
 mod call;
 mod error;

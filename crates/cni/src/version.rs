@@ -84,9 +84,44 @@ impl FromStr for Version {
         if s.is_empty() {
             return Ok(Version::V0_1_0);
         }
-        Version::ALL.into_iter().find(|v| v.as_str() == s).ok_or_else(|| {
-            Error::new(Code::INCOMPATIBLE_VERSION, "incompatible CNI versions")
-                .with_details(format!("config is \"{s}\", plugin supports {:?}", Version::ALL.map(Version::as_str)))
-        })
+        Version::ALL.into_iter().find(|v| v.as_str() == s).ok_or_else(|| incompatible(s, &Version::ALL))
+    }
+}
+
+/// What a plugin says to a version it does not speak.
+pub(crate) fn incompatible(config: &str, supported: &[Version]) -> Error {
+    let supported: Vec<_> = supported.iter().map(|v| format!("{:?}", v.as_str())).collect();
+    Error::new(Code::INCOMPATIBLE_VERSION, "incompatible CNI versions")
+        .with_details(format!("config is {config:?}, plugin supports [{}]", supported.join(" ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_match_by_text() {
+        for version in Version::ALL {
+            assert_eq!(version.as_str().parse::<Version>().unwrap(), version);
+            assert!(version.family().contains(&version));
+        }
+        assert_eq!("".parse::<Version>().unwrap(), Version::V0_1_0);
+        for bad in ["1.1", "0.3", "1.1.0 ", "v1.0.0", "1.2.0", "0.0.0"] {
+            let error = bad.parse::<Version>().unwrap_err();
+            assert_eq!(error.code, Code::INCOMPATIBLE_VERSION);
+            assert!(
+                error.details.starts_with(&format!("config is {bad:?}, plugin supports [\"0.1.0\" \"0.2.0\"")),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn commands_came_with_versions() {
+        let with = |has: fn(Version) -> bool| {
+            Version::ALL.into_iter().filter(|v| has(*v)).map(Version::as_str).collect::<Vec<_>>()
+        };
+        assert_eq!(with(Version::has_check), ["0.4.0", "1.0.0", "1.1.0"]);
+        assert_eq!(with(Version::has_gc_and_status), ["1.1.0"]);
     }
 }

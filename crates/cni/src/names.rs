@@ -1,0 +1,92 @@
+//! What may be a container's, a network's and an interface's name.
+
+use crate::{Code, Error, Result};
+
+/// The longest interface name, in bytes (`IFNAMSIZ` without the final zero).
+const INTERFACE_LIMIT: usize = 15;
+
+/// `^[a-zA-Z0-9][a-zA-Z0-9_.\-]*$`, as the specification has it for containers and networks.
+fn well_formed(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
+}
+
+/// Is this a container ID?
+///
+/// # Errors
+/// Code 3 if empty; code 4 with the ID in the details otherwise.
+pub fn container_id(id: &str) -> Result<()> {
+    if id.is_empty() {
+        return Err(Error::new(Code::UNKNOWN_CONTAINER, "missing containerID"));
+    }
+    if well_formed(id) {
+        return Ok(());
+    }
+    Err(Error::new(Code::INVALID_ENVIRONMENT, "invalid characters in containerID").with_details(id))
+}
+
+/// Is this a network's name?
+///
+/// # Errors
+/// Code 7; the name is in the details.
+pub fn network(name: &str) -> Result<()> {
+    if name.is_empty() {
+        return Err(Error::config("missing network name"));
+    }
+    if well_formed(name) {
+        return Ok(());
+    }
+    Err(Error::config("invalid characters found in network name").with_details(name))
+}
+
+/// Is this an interface's name? The rule is the kernel's (`dev_valid_name`).
+///
+/// # Errors
+/// Code 4; the name is in the details.
+pub fn interface(name: &str) -> Result<()> {
+    let message = if name.is_empty() {
+        "interface name is empty"
+    } else if name.len() > INTERFACE_LIMIT {
+        "interface name is too long"
+    } else if name == "." || name == ".." {
+        "interface name is . or .."
+    } else if name.contains(|c: char| matches!(c, '/' | ':' | '\0') || c.is_whitespace()) {
+        "interface name contains / or : or whitespace characters"
+    } else {
+        return Ok(());
+    };
+    Err(Error::new(Code::INVALID_ENVIRONMENT, message)
+        .with_details(format!("{name:?}: an interface name has 1 to {INTERFACE_LIMIT} bytes")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn containers_and_networks() {
+        for good in ["a", "0", "cni-loopback", "A_b.c-d", &"f".repeat(64)] {
+            assert!(container_id(good).is_ok() && network(good).is_ok(), "{good}");
+        }
+        for bad in ["-a", ".a", "_a", "a/b", "../x", "a b", "a\n", "\u{e9}", "a\0", "a:b"] {
+            let error = container_id(bad).unwrap_err();
+            assert_eq!((error.code, error.details.as_str()), (Code::INVALID_ENVIRONMENT, bad));
+            let error = network(bad).unwrap_err();
+            assert_eq!((error.code, error.details.as_str()), (Code::INVALID_CONFIG, bad));
+        }
+        assert_eq!(container_id("").unwrap_err().code, Code::UNKNOWN_CONTAINER);
+        assert_eq!(network("").unwrap_err().code, Code::INVALID_CONFIG);
+    }
+
+    #[test]
+    fn interfaces() {
+        for good in ["eth0", "lo", "a.b", "...", "123456789012345", "\u{e9}t\u{e9}", "-x"] {
+            assert!(interface(good).is_ok(), "{good}");
+        }
+        for bad in ["", ".", "..", "1234567890123456", "a/b", "a:b", "a b", "a\tb", "a\u{a0}b", "a\u{2003}b", "\0"] {
+            assert_eq!(interface(bad).unwrap_err().code, Code::INVALID_ENVIRONMENT, "{bad:?}");
+        }
+        // Bytes count, not letters.
+        assert!(interface(&"\u{e9}".repeat(8)).is_err());
+    }
+}
