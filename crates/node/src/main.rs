@@ -1,3 +1,35 @@
-//! The node binary.
+//! The node's binary: which program it is this time.
+//!
+//! Under the name of a reference plugin it is that plugin; as `multus`, `plexus` or `plexus-node cni` it is the meta-plugin; otherwise it is
+//! a command for people. The kinds are told apart before anything else is set up, since a runtime starts one of these processes per call.
 
-fn main() {}
+mod command;
+mod log;
+mod log_file;
+mod meta;
+mod ports;
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+use plugins::{Registry, skel};
+
+/// Names under which the meta-plugin is installed.
+const META: [&str; 3] = ["multus", "plexus", "multus-shim"];
+
+fn main() -> ExitCode {
+    let mut args = std::env::args_os();
+    let program = args.next().unwrap_or_default();
+    let args: Vec<OsString> = args.collect();
+    let name = Path::new(&program).file_name().and_then(|n| n.to_str()).unwrap_or_default();
+    // A runtime calls a plugin without arguments.
+    let by_runtime = args.is_empty() && std::env::var_os("CNI_COMMAND").is_some_and(|c| !c.is_empty());
+    if let Some(plugin) = Registry::find(name) {
+        return skel::main(plugin);
+    }
+    if by_runtime || (args.is_empty() && META.contains(&name)) || args == ["cni"] {
+        return skel::main(&meta::Meta);
+    }
+    command::main(&program, &args)
+}

@@ -1,0 +1,37 @@
+//! The command line for people. CNI calls never come here.
+
+use std::ffi::{OsStr, OsString};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Plexus on a node: a CNI meta-plugin that gives a pod several networks, and the reference CNI plugins in the same program.
+#[derive(Parser)]
+#[command(
+    name = "plexus-node",
+    version,
+    after_help = "Called as a CNI plugin (CNI_COMMAND set, no arguments), this program is the meta-plugin. Installed or linked under the name of \
+                  a reference plugin (bridge, macvlan, flannel, host-local, static, loopback) it is that plugin."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve one CNI call: parameters in the environment, configuration on stdin, result on stdout.
+    Cni,
+}
+
+pub(crate) fn main(program: &OsStr, args: &[OsString]) -> ExitCode {
+    let all = std::iter::once(program.to_owned()).chain(args.iter().cloned());
+    match Cli::try_parse_from(all) {
+        // `cni` alone was served before; clap refuses anything behind it.
+        Ok(Cli { command: Command::Cni }) => ExitCode::SUCCESS,
+        Err(e) => {
+            let _ = e.print();
+            ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(1))
+        }
+    }
+}
