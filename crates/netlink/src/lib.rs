@@ -7,6 +7,7 @@ mod attributes;
 mod error;
 mod mac;
 mod netns;
+pub mod nft;
 mod rtnl;
 mod socket;
 pub mod sysctl;
