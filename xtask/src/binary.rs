@@ -13,10 +13,10 @@ pub(crate) fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_owned).unwrap_or_default()
 }
 
-/// cargo, as it is running us.
-pub(crate) fn cargo() -> Command {
+/// `cargo build`, by the cargo that is running us.
+fn cargo() -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(root());
+    cargo.arg("build").current_dir(root());
     cargo
 }
 
@@ -28,22 +28,32 @@ pub(crate) fn cargo() -> Command {
 pub(crate) fn build() -> Result<PathBuf> {
     let arch = std::env::consts::ARCH;
     let musl = format!("{arch}-unknown-linux-musl");
-    let mut command = cargo();
-    command.args(["build", "--release", "--package", "plexus-node", "--message-format=json-render-diagnostics"]);
     if have_target(&musl) {
-        command.args(["--target", &musl]);
-    } else {
-        eprintln!("the target {musl} is not to be had here: linking glibc statically instead");
-        // With --target, so that build scripts and proc macros are not linked statically too.
-        command
-            .args(["--target", &format!("{arch}-unknown-linux-gnu")])
-            .env("RUSTFLAGS", "-C target-feature=+crt-static");
+        return compile("plexus-node", cargo().args(["--release", "--target", &musl]));
     }
+    eprintln!("the target {musl} is not to be had here: linking glibc statically instead");
+    // With --target, so that build scripts and proc macros are not linked statically too.
+    let mut command = cargo();
+    command.args(["--release", "--target", &format!("{arch}-unknown-linux-gnu")]);
+    compile("plexus-node", command.env("RUSTFLAGS", "-C target-feature=+crt-static"))
+}
+
+/// Builds this tool optimised, for what it measures itself, and returns its path.
+///
+/// # Errors
+/// If it does not compile.
+pub(crate) fn build_optimised_tool() -> Result<PathBuf> {
+    compile("xtask", cargo().args(["--profile", "quick"]))
+}
+
+/// `cargo build` of the package's program of the same name.
+fn compile(package: &str, command: &mut Command) -> Result<PathBuf> {
+    command.args(["--package", package, "--message-format=json-render-diagnostics"]);
     let mut child = command.stdout(Stdio::piped()).spawn().context("cannot run cargo")?;
     let mut binary = None;
     for line in BufReader::new(child.stdout.take().context("cargo's output")?).lines() {
         let message: serde_json::Value = serde_json::from_str(&line?).unwrap_or_default();
-        if message["target"]["name"] == "plexus-node"
+        if message["target"]["name"] == package
             && let Some(path) = message["executable"].as_str()
         {
             binary = Some(PathBuf::from(path));
@@ -51,9 +61,9 @@ pub(crate) fn build() -> Result<PathBuf> {
     }
     let status = child.wait()?;
     if !status.success() {
-        bail!("plexus-node does not build: cargo ended with {status}");
+        bail!("{package} does not build: cargo ended with {status}");
     }
-    binary.context("cargo named no executable for plexus-node")
+    binary.with_context(|| format!("cargo named no executable for {package}"))
 }
 
 fn have_target(triple: &str) -> bool {

@@ -1,5 +1,6 @@
 //! The developer's tool: what `make` and `.ci/run` call.
 
+mod bench;
 mod binary;
 mod demo;
 mod originals;
@@ -34,10 +35,29 @@ enum Task {
         #[arg(long, value_name = "DIR")]
         binary: Option<PathBuf>,
     },
+    /// Measure Plexus, the Go plugins and the kernel floor in one run.
+    Bench {
+        #[command(flatten)]
+        size: bench::Size,
+        /// A directory with the plugins `multus` and `host-local` to measure instead of ours.
+        #[arg(long, value_name = "DIR")]
+        binary: Option<PathBuf>,
+        /// Do not keep the results in bench/results/.
+        #[arg(long)]
+        dry: bool,
+    },
+    /// Put a results file into docs/performance.md and docs/performance.svg.
+    BenchDocs {
+        /// The file.
+        file: PathBuf,
+    },
     /// Build the Go originals and print their directory, version and Multus.
     Originals,
     /// Remove the world that `demo --keep` left up.
     DemoClean,
+    /// Inside the benchmark's namespaces: the measuring.
+    #[command(hide = true)]
+    BenchRun(bench::Plan),
     /// Inside the demo's namespaces: the story.
     #[command(hide = true)]
     DemoWorld(demo::Story),
@@ -56,6 +76,9 @@ fn main() -> ExitCode {
     let done = match Cli::parse().task {
         Task::Build => binary::build().map(|path| println!("{}", path.display())),
         Task::Demo { keep, binary } => demo::run(keep, binary),
+        Task::Bench { size, binary, dry } => bench::run(&size, binary, !dry),
+        Task::BenchDocs { file } => bench::document(&file),
+        Task::BenchRun(plan) => bench::measure(&plan),
         Task::Originals => originals::print().map_err(anyhow::Error::msg),
         Task::DemoClean => demo::clean(),
         Task::DemoWorld(story) => demo::world(&story),

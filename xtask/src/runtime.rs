@@ -31,13 +31,6 @@ pub(crate) struct Answer {
     pub(crate) took: Duration,
 }
 
-/// The command of one call, with nothing of our own environment in it. `dir` is CNI_PATH and has the plugin.
-pub(crate) fn command(dir: &Path, plugin: &str, verb: &str, attachment: &Attachment) -> Command {
-    let mut command = Command::new(dir.join(plugin));
-    environment(&mut command, dir, verb, attachment);
-    command
-}
-
 /// Gives `command` the environment of one call and nothing else.
 pub(crate) fn environment(command: &mut Command, dir: &Path, verb: &str, attachment: &Attachment) {
     command
@@ -67,12 +60,14 @@ pub(crate) fn timed(command: &mut Command, stdin: &[u8]) -> Result<(Output, Dura
     Ok((output, start.elapsed()))
 }
 
-/// Calls a plugin.
+/// Calls a plugin of `dir`, which is also its CNI_PATH.
 ///
 /// # Errors
 /// With the CNI error that it printed, if it fails.
 pub(crate) fn call(dir: &Path, plugin: &str, verb: &str, attachment: &Attachment, conf: &[u8]) -> Result<Answer> {
-    let (out, took) = timed(&mut command(dir, plugin, verb, attachment), conf)?;
+    let mut command = Command::new(dir.join(plugin));
+    environment(&mut command, dir, verb, attachment);
+    let (out, took) = timed(&mut command, conf)?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
     let (stdout, stderr) = (text(&out.stdout), text(&out.stderr));
     if !out.status.success() {
