@@ -158,7 +158,8 @@ pub(crate) fn measure(plan: &Plan) -> Result<()> {
         chains.push(Chain::Meta("Multus 4.3.0 + Go plugins", go.clone()));
     }
     // Pods stay until the end: tearing namespaces down meanwhile would disturb what is measured. Each holds descriptors.
-    let limit = rustix::process::Rlimit { current: Some(65536), maximum: Some(65536) };
+    let mut limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    limit.current = limit.maximum;
     rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).context("raise the limit of open files")?;
     let mut pods = Pods::default();
 
@@ -186,7 +187,7 @@ pub(crate) fn measure(plan: &Plan) -> Result<()> {
     eprintln!("  host-local");
     let programs =
         [(OURS, plan.ours.clone()), (if plan.go_version == "1.9.1" { "Go 1.9.1" } else { "Go 1.1.1" }, go.clone())];
-    let host_local = hostlocal::measure(&programs, &plan.state, plan.size.host_local)?;
+    let host_local = hostlocal::measure(&programs, &plan.state, &pods.add().netns.path(), plan.size.host_local)?;
 
     let results = Results {
         date: String::new(),

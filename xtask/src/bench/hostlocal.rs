@@ -28,11 +28,16 @@ pub(crate) struct HostLocal {
     pub(crate) del: Spread,
 }
 
-/// Measures each program (name, directory), interleaved, each round an ADD and its DEL.
+/// Measures each program (name, directory), interleaved, each round an ADD and its DEL; `netns` is any other namespace.
 ///
 /// # Errors
 /// If a call fails.
-pub(crate) fn measure(programs: &[(&str, PathBuf)], state: &Path, rounds: usize) -> Result<Vec<HostLocal>> {
+pub(crate) fn measure(
+    programs: &[(&str, PathBuf)],
+    state: &Path,
+    netns: &Path,
+    rounds: usize,
+) -> Result<Vec<HostLocal>> {
     let cases = [0, MANY];
     for in_use in cases {
         fill(&state.join(format!("host-local-{in_use}/hl")), in_use)?;
@@ -47,7 +52,7 @@ pub(crate) fn measure(programs: &[(&str, PathBuf)], state: &Path, rounds: usize)
                     "ipam": { "type": "host-local", "subnet": "10.64.0.0/16", "dataDir": data } });
                 let attachment = Attachment {
                     id: format!("round-{round}-{p}"),
-                    netns: "/proc/self/ns/net".into(),
+                    netns: netns.into(),
                     ifname: "eth0".into(),
                     args: "IgnoreUnknown=1".into(),
                 };
