@@ -23,6 +23,20 @@ pub struct Runtime {
     pub path: Vec<PathBuf>,
 }
 
+impl Runtime {
+    /// An attachment without arguments and without a search path.
+    pub fn new(container_id: impl Into<String>, netns: impl Into<String>, ifname: impl Into<String>) -> Runtime {
+        Runtime {
+            container_id: container_id.into(),
+            netns: netns.into(),
+            ifname: ifname.into(),
+            args: Vec::new(),
+            capability_args: Json::Null,
+            path: Vec::new(),
+        }
+    }
+}
+
 /// An attachment that a GC is to leave alone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Attachment {
