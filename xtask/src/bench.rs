@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use crate::shell::{self, sh};
-use crate::{binary, originals, tools};
+use crate::{binary, tools};
 use chain::{Chain, Pod};
 use floor::Floor;
 use report::{FLOOR, Machine, OURS, Parallel, Results, Serial};
@@ -74,7 +74,7 @@ const NAMES: &[&str] = &["multus", "bridge", "macvlan", "flannel", "host-local",
 pub(crate) fn run(size: &Size, plugins: Option<PathBuf>, save: bool) -> Result<()> {
     tools::root("the benchmark")?;
     tools::need(tools::BENCH)?;
-    let go = originals::build().map_err(anyhow::Error::msg)?;
+    let go = tools::originals()?;
     let folder = binary::root().join("target/bench");
     let ours = folder.join("ours");
     let (ours, bytes) = match plugins {

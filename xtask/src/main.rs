@@ -6,6 +6,7 @@ mod demo;
 mod originals;
 mod runtime;
 mod shell;
+mod suite;
 mod term;
 mod tools;
 
@@ -34,6 +35,11 @@ enum Task {
         /// A directory with the plugins `multus` and `loopback` to show instead of ours.
         #[arg(long, value_name = "DIR")]
         binary: Option<PathBuf>,
+    },
+    /// Run every test tier, or those named.
+    Test {
+        /// unit, documentation, netns, conformance
+        tiers: Vec<String>,
     },
     /// Measure Plexus, the Go plugins and the kernel floor in one run.
     Bench {
@@ -76,6 +82,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().task {
         Task::Build => binary::build().map(|path| println!("{}", path.display())),
         Task::Demo { keep, binary } => demo::run(keep, binary),
+        Task::Test { tiers } => suite::run(&tiers),
         Task::Bench { size, binary, dry } => bench::run(&size, binary, !dry),
         Task::BenchDocs { file } => bench::document(&file),
         Task::BenchRun(plan) => bench::measure(&plan),

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
+use crate::originals::{self, Originals};
 use crate::{shell, term};
 
 /// A program and the Debian package that has it.
@@ -69,6 +70,18 @@ pub(crate) fn need(tools: &[Tool]) -> Result<()> {
         Some(Tool(name, package)) => bail!("package {package} was installed, yet {name} is not in PATH"),
         None => Ok(()),
     }
+}
+
+/// The Go originals: built, or where that is not possible Debian's package of them, installed if need be.
+///
+/// # Errors
+/// If neither is to be had.
+pub(crate) fn originals() -> Result<Originals> {
+    originals::build().or_else(|why| {
+        eprintln!("{why}");
+        need(&[Tool("/usr/lib/cni/bridge", "containernetworking-plugins")])?;
+        originals::build().map_err(anyhow::Error::msg)
+    })
 }
 
 fn install(packages: &[&str]) -> Result<String> {
