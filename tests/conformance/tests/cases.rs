@@ -1,0 +1,80 @@
+//! Every case file on every side: first the Go originals, then ours as programs, ours within our meta-plugin, and the two mixed.
+
+use conformance::case::CaseFile;
+use conformance::program::{Cast, Programs, Side};
+
+fn on(file: &str, title: &str, cast: Cast) {
+    if !testkit::have_root() {
+        return testkit::skip_or_fail("conformance", "needs root");
+    }
+    let originals = [cast.add, cast.rest].contains(&Side::Original);
+    if originals && Programs::originals().is_none() {
+        return testkit::skip_or_fail("conformance", "no Go originals: `cargo xtask originals` says where they are");
+    }
+    let report = conformance::run::file(file, cast);
+    for (why, cases) in &report.skipped {
+        let tier = if why.contains("kernel") { "kernel" } else { "originals" };
+        testkit::skip_or_fail(tier, &format!("{file}, {title}: {cases} cases: {why}"));
+    }
+    println!(
+        "{file}, {title}: {} passed, {} failed, {} skipped",
+        report.passed,
+        report.failed.len(),
+        report.skipped.values().sum::<usize>()
+    );
+    let list = report.failed.join("\n");
+    assert!(
+        report.failed.is_empty(),
+        "{file}, {title}: {} of {} cases\n{list}",
+        report.failed.len(),
+        report.failed.len() + report.passed
+    );
+}
+
+macro_rules! files {
+    ($($name:ident: $file:literal,)*) => {
+        const FILES: &[&str] = &[$($file),*];
+        mod originals { $( #[test] fn $name() { super::on($file, "originals", super::Cast::all(super::Side::Original)); } )* }
+        mod ours { $( #[test] fn $name() { super::on($file, "ours", super::Cast::all(super::Side::Ours)); } )* }
+        mod in_process { $( #[test] fn $name() { super::on($file, "in process", super::Cast::all(super::Side::InProcess)); } )* }
+        mod original_then_ours { $( #[test] fn $name() {
+            super::on($file, "ADD by the original, the rest by ours", super::Cast { add: super::Side::Original, rest: super::Side::Ours });
+        } )* }
+        mod ours_then_original { $( #[test] fn $name() {
+            super::on($file, "ADD by ours, the rest by the original", super::Cast { add: super::Side::Ours, rest: super::Side::Original });
+        } )* }
+    };
+}
+
+files! {
+    bridge: "bridge",
+    flannel: "flannel",
+    host_local: "host-local",
+    loopback: "loopback",
+    macvlan: "macvlan",
+    multus: "multus",
+    protocol: "protocol",
+    r#static: "static",
+}
+
+#[test]
+fn every_file_is_run() {
+    assert_eq!(CaseFile::all(), FILES, "files of cases/ and the list in this test");
+}
+
+/// Where a case says that ours differs, users can read why.
+#[test]
+fn intended_differences_are_documented() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/compatibility.md");
+    let documented = std::fs::read_to_string(&path).unwrap_or_default();
+    let files = CaseFile::all();
+    let mut missing: Vec<String> = files
+        .iter()
+        .flat_map(|f| CaseFile::read(f).cases)
+        .flat_map(|c| c.reasons().collect::<Vec<_>>())
+        .filter(|why| !documented.contains(&format!("`{why}`")))
+        .collect();
+    missing.sort();
+    missing.dedup();
+    assert!(missing.is_empty(), "docs/compatibility.md does not explain {missing:?}");
+}
