@@ -3,15 +3,22 @@
 //! Owns: what each plugin does with a configuration. The kernel is reached through [`netlink`] only; IPAM plugins and other delegates are
 //! reached through [`cni::Invoke`], so a plugin does not know whether its delegate is compiled in or a program.
 
+mod bridge;
+mod flannel;
 mod host_local;
+pub mod interface;
 pub mod ipam;
 mod loopback;
+mod macvlan;
 mod registry;
 pub mod skel;
 mod static_;
 
+pub use bridge::Bridge;
+pub use flannel::Flannel;
 pub use host_local::HostLocal;
 pub use loopback::Loopback;
+pub use macvlan::Macvlan;
 pub use registry::{InProcess, Registry, perform};
 pub use static_::Static;
 
@@ -72,4 +79,18 @@ pub trait Plugin: Sync {
 /// A kernel error as a CNI error: the netlink layer's text already names request, object, errno and the kernel's words.
 pub fn kernel(e: netlink::Error) -> Error {
     Error::internal(e.to_string())
+}
+
+/// The outcome of steps that were all made, whatever became of each: the first failure, with the others in its details.
+///
+/// # Errors
+/// If any step failed.
+pub fn every(steps: impl IntoIterator<Item = Result<()>>) -> Result<()> {
+    let mut failures = steps.into_iter().filter_map(Result::err);
+    let Some(mut first) = failures.next() else { return Ok(()) };
+    for next in failures {
+        let separator = if first.details.is_empty() { "also failed: " } else { "; also failed: " };
+        first.details = format!("{}{separator}{next}", first.details);
+    }
+    Err(first)
 }

@@ -15,7 +15,8 @@ pub enum InProcess {
 }
 
 /// All compiled-in plugins.
-static PLUGINS: &[&dyn Plugin] = &[&crate::HostLocal, &crate::Loopback, &crate::Static];
+static PLUGINS: &[&dyn Plugin] =
+    &[&crate::Bridge, &crate::Flannel, &crate::HostLocal, &crate::Loopback, &crate::Macvlan, &crate::Static];
 
 /// Runs plugins: the [`Invoke`] of a node.
 pub struct Registry<'a> {
