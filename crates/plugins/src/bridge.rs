@@ -89,7 +89,7 @@ impl Plugin for Bridge {
             }
             configure(call, &netns, &pair, &plan, &conf)?;
         } else if !conf.disable_container_interface {
-            inside_pair(call, &netns, &pair, |rtnl, index| interface::set_up(rtnl, index))?;
+            inside_pair(call, &netns, &pair, interface::set_up)?;
         }
         if !conf.disable_container_interface {
             host::wait_for_port(&mut rtnl, &pair.host)?;

@@ -59,7 +59,7 @@ fn layer_3_of_every_address_case_and_version() {
             assert_eq!((br.name.as_str(), br.sandbox.as_str()), (bridge.as_str(), ""));
             let br_link = link(&world.host, &bridge);
             assert_eq!(br.mac, br_link["address"]);
-            assert_eq!(br_link["flags"].as_array().unwrap().contains(&json!("UP")), true);
+            assert!(br_link["flags"].as_array().unwrap().contains(&json!("UP")));
             assert_eq!(br_link["promiscuity"], 0);
             assert!(host.name.starts_with("veth") && host.name.len() == 12, "{host:?}");
             let host_link = link(&world.host, &host.name);
@@ -183,9 +183,12 @@ fn mac_precedence() {
     ];
     for (more, expected) in cases {
         let pod = Namespace::new();
-        let result = world.add(&At::new("c", &pod, "eth0").args(environment), &conf("1.0.0", more));
+        let at = At::new("c", &pod, "eth0").args(environment);
+        let conf = conf("1.0.0", more);
+        let result = world.add(&at, &conf);
         assert_eq!(result.interfaces[2].mac, expected);
         assert_eq!(link(&pod, "eth0")["address"], expected);
+        world.del(&at, &conf);
     }
     let pod = Namespace::new();
     for (args, more, code, text) in [

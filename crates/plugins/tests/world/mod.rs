@@ -1,7 +1,6 @@
 //! What the netns tests share: a host and pods as namespaces, and calls to plugins as a runtime would make them.
 
-#![allow(dead_code, clippy::allow_attributes, reason = "every test binary uses another part")]
-#![allow(clippy::unwrap_used, clippy::allow_attributes, reason = "tests")]
+#![allow(dead_code, clippy::unwrap_used, clippy::allow_attributes, reason = "every test binary uses another part")]
 
 use std::path::{Path, PathBuf};
 
