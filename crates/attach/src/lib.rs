@@ -19,3 +19,6 @@ pub use config::Config;
 pub use plan::{Attachment, Plan};
 pub use ports::{Delegates, PodLinks};
 pub use run::{Attach, Readiness};
+
+#[cfg(test)]
+mod testing;

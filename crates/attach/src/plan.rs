@@ -5,10 +5,13 @@
 
 use cni::args::Args;
 use cni::conf::NetworkList;
-use cni::{Call, Code, Error, Json, Result};
+use cni::{Call, Code, Error, Json, Result, names};
 
 use crate::config::{RuntimeConfigTo, SecondaryDefaultRoutes};
 use crate::{Config, default_network};
+
+/// The meta-plugin's own types.
+const META: [&str; 3] = ["multus", "multus-shim", "plexus"];
 
 /// What an ADD is to make.
 #[derive(Clone, Debug)]
@@ -69,9 +72,21 @@ pub struct Networks {
 /// # Errors
 /// Names the key and the network that is missing or cannot be read.
 pub fn networks(config: &Config, namespace: &str) -> Result<Networks> {
-    if config.cluster_network.is_empty() {
-        return static_networks(config);
+    let found =
+        if config.cluster_network.is_empty() { static_networks(config)? } else { cluster_networks(config, namespace)? };
+    for Network { list, .. } in &found.networks {
+        names::network(&list.name)?;
+        if let Some(nested) = list.plugins.iter().find(|p| META.contains(&p.plugin_type.as_str())) {
+            let (name, nested) = (&list.name, &nested.plugin_type);
+            return Err(Error::config(format!(
+                "network \"{name}\" has the plugin \"{nested}\", which is this one: it would call itself without end"
+            )));
+        }
     }
+    Ok(found)
+}
+
+fn cluster_networks(config: &Config, namespace: &str) -> Result<Networks> {
     let mut lists = vec![default_network::find(config, "clusterNetwork", &config.cluster_network)?];
     if !config.system_namespaces.iter().any(|n| n == namespace) {
         for (i, name) in config.default_networks.iter().enumerate() {

@@ -4,19 +4,23 @@
 
 mod multus;
 
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::io::{ErrorKind, Read as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use cni::cache::Cache;
 use cni::conf::NetworkList;
 use cni::file::{self, Durability};
-use cni::{Code, Error, Result};
+use cni::{Code, Error, Result, names};
 
 use crate::Attachment;
 
 /// A record larger than this is not one.
 const MAX_SIZE: u64 = 32 << 20;
+
+/// libcni's cache is a directory of this name among the records.
+const RESULTS: &str = "results";
 
 /// The directory of records.
 #[derive(Clone, Debug)]
@@ -62,8 +66,10 @@ impl Records {
     /// # Errors
     /// Code 4 if `container` cannot be the name of a record.
     pub fn read(&self, container: &str, request: &str, cache: &Cache) -> Result<Record> {
-        if container.is_empty() || container.starts_with('.') || container.contains('/') || container == "results" {
-            let message = format!("container ID \"{container}\" cannot be used: it must be usable as a file name");
+        names::container_id(container)?;
+        if container == RESULTS {
+            let message =
+                format!("container ID \"{container}\" cannot be used: it is the name of the cache's directory");
             return Err(Error::new(Code::INVALID_ENVIRONMENT, message));
         }
         let path = self.dir.join(container);
@@ -98,9 +104,8 @@ impl Records {
         for entry in entries {
             let entry = entry.map_err(failed)?;
             let is_file = entry.file_type().is_ok_and(|t| t.is_file());
-            // Names that are not UTF-8, and hidden ones, are not container IDs.
             let name = entry.file_name().into_string().unwrap_or_default();
-            if is_file && !name.is_empty() && !name.starts_with('.') {
+            if is_file && names::container_id(&name).is_ok() {
                 containers.push(name);
             }
         }
@@ -118,6 +123,10 @@ impl Record {
         if self.entries.is_empty() {
             // A record that comes back after a power loss only repeats a DEL.
             return file::remove(&self.path, Durability::Cached).map(|_| ());
+        }
+        if let Some(dir) = self.path.parent().filter(|d| !d.is_dir()) {
+            let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+            made.map_err(|e| Error::new(Code::IO, format!("failed to create directory {}: {e}", dir.display())))?;
         }
         file::write_atomic(&self.path, &multus::write(&self.entries)?, 0o600, Durability::Synced)
     }

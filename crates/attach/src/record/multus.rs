@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use cni::conf::NetworkList;
 use cni::json::from_json;
-use cni::{Json, Result};
+use cni::{Error, Json, Result, names};
 use serde::Deserialize;
 
 use super::{Entry, whole};
@@ -102,38 +102,29 @@ fn entry(
     default_ifname: impl Fn(&str) -> String,
 ) -> Result<Entry> {
     let list = config(element)?;
+    names::network(&list.name)?;
     if let Some(ours) = element.get("plexus") {
         let Ours { request, ifname, netns, args, capability_args } = from_json(ours)?;
-        for name in [&request, &ifname] {
-            if !is_interface_name(name) {
-                return Err(cni::Error::config(format!("\"{name}\" is no interface name")));
-            }
-        }
+        names::interface(&request)?;
+        names::interface(&ifname)?;
         return Ok(Entry { request, netns, attachment: Attachment { list, ifname, args, capability_args } });
     }
     let request = multus_request.get_or_insert_with(|| default_ifname(&list.name)).clone();
     let asked = element.get("ifnameRequest").and_then(Json::as_str).filter(|n| !n.is_empty());
     let ifname = match asked {
-        Some(name) if is_interface_name(name) => name.to_owned(),
-        Some(name) => return Err(cni::Error::config(format!("\"{name}\" is no interface name"))),
+        Some(name) => name.to_owned(),
         None if index == 0 => request.clone(),
         None => format!("net{index}"),
     };
+    names::interface(&ifname)?;
     let attachment = Attachment { list, ifname, args: Vec::new(), capability_args: Json::Null };
     Ok(Entry { request, netns: String::new(), attachment })
-}
-
-/// What the kernel takes as a name (net/core/dev.c, `dev_valid_name`).
-fn is_interface_name(name: &str) -> bool {
-    !matches!(name, "" | "." | "..")
-        && name.len() < 16
-        && !name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace() || c == '\0')
 }
 
 /// The network of an entry. Multus 4.3 writes a list that it loaded from a file into `Bytes` without most of its keys (its issue 1449), but
 /// whole into `CNINetworkConfigList`.
 fn config(element: &Json) -> Result<NetworkList> {
-    let corrupt = |text: &str| cni::Error::config(text.to_owned());
+    let corrupt = |text: &str| Error::config(text.to_owned());
     let whole = element.get("CNINetworkConfigList");
     let plugins = whole.and_then(|l| l.get("Plugins")).and_then(Json::elements).unwrap_or_default();
     if !plugins.is_empty() {
@@ -166,6 +157,6 @@ fn config(element: &Json) -> Result<NetworkList> {
 
 fn bytes(of: &Json) -> Result<Vec<u8>> {
     let text = of.get("Bytes").and_then(Json::as_str).filter(|t| !t.is_empty());
-    let text = text.ok_or_else(|| cni::Error::config("it has no configuration (key \"Bytes\")"))?;
-    BASE64.decode(text).map_err(|e| cni::Error::config(format!("key \"Bytes\" is not base64: {e}")))
+    let text = text.ok_or_else(|| Error::config("it has no configuration (key \"Bytes\")"))?;
+    BASE64.decode(text).map_err(|e| Error::config(format!("key \"Bytes\" is not base64: {e}")))
 }

@@ -1,1 +1,213 @@
+use std::fs;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use cni::{CniResult, Command, Json, Version};
+use proptest::prelude::*;
+
+use super::*;
+use crate::testing::{article, call, json};
+use crate::{Config, Plan};
+
+fn entries() -> Vec<Entry> {
+    let mut conf = article("/x".as_ref());
+    conf.set("runtimeConfig", json(r#"{"portMappings": [{"HostPort": 80}]}"#));
+    let plan = Plan::new(&Config::read(&conf).unwrap(), &call(Command::Add, &conf)).unwrap();
+    let entry = |attachment| Entry { request: "eth0".into(), netns: "/run/netns/c1".into(), attachment };
+    plan.attachments.into_iter().map(entry).collect()
+}
+
+fn read(bytes: &[u8]) -> (Vec<Entry>, Vec<String>) {
+    multus::read(bytes, |_| "eth0".into())
+}
+
+/// Everything that matters of entries.
+fn essence(entries: &[Entry]) -> Vec<(String, String, String, String, Json)> {
+    let one = |e: &Entry| {
+        let a = &e.attachment;
+        let plugins = a.list.plugins.iter().map(|p| String::from_utf8(p.conf.to_vec()).unwrap()).collect::<Vec<_>>();
+        let list = format!("{} {} {plugins:?}", a.list.name, a.list.cni_version);
+        (
+            e.request.clone(),
+            e.netns.clone(),
+            a.ifname.clone(),
+            format!("{list} {:?}", a.args),
+            a.capability_args.clone(),
+        )
+    };
+    entries.iter().map(one).collect()
+}
+
+#[test]
+fn what_is_written_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = Cache::new(dir.path());
+    let records = Records::new(dir.path().join("deep/er"));
+    let mut record = records.read("c1", "eth0", &cache).unwrap();
+    assert!(!record.found && record.entries.is_empty() && record.problems.is_empty());
+    record.entries = entries();
+    record.save().unwrap();
+    let again = records.read("c1", "eth1", &cache).unwrap();
+    assert!(again.found && again.problems.is_empty(), "{:?}", again.problems);
+    assert_eq!(essence(&again.entries), essence(&entries()));
+    assert_eq!(records.containers().unwrap(), ["c1"]);
+    record.entries.clear();
+    record.save().unwrap();
+    assert_eq!(fs::read_dir(dir.path().join("deep/er")).unwrap().count(), 0);
+}
+
+#[test]
+fn multus_finds_what_it_needs() {
+    let bytes = multus::write(&entries()).unwrap();
+    let array: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+    let (first, second) = (&array[0], &array[1]);
+    assert_eq!(first["Name"], "multus-demo-1");
+    assert_eq!(first.get("ifnameRequest"), None, "the first gets the runtime's name");
+    assert_eq!(second["ifnameRequest"], "net0");
+    assert_eq!(second["ConfList"]["plugins"][0]["type"], "macvlan");
+    assert_eq!(second["ConfList"]["cniVersion"], "1.0.0");
+    let config: serde_json::Value =
+        serde_json::from_slice(&BASE64.decode(second["Bytes"].as_str().unwrap()).unwrap()).unwrap();
+    assert_eq!(config["name"], "multus-demo-0");
+    assert_eq!(config["plugins"][0]["ipam"]["rangeEnd"], "192.168.122.216");
+}
+
+/// As Multus 4.3 writes: a default network from a list file (its `Bytes` without the plugin's own keys), one plugin, a list with a name asked
+/// for.
+fn by_multus() -> String {
+    let b = |text: &str| BASE64.encode(text);
+    format!(
+        r#"[{{"Conf":{{"ipam":{{}},"dns":{{}}}},"ConfList":{{"cniVersion":"0.3.1","name":"cbr0","plugins":[{{"type":"calico","ipam":{{}}}}]}},
+             "CNINetworkConfigList":{{"Name":"cbr0","CNIVersion":"0.3.1","DisableCheck":true,"DisableGC":false,"LoadOnlyInlinedPlugins":false,
+               "Plugins":[{{"Network":{{"type":"calico"}},"Bytes":"{}"}},{{"Network":{{"type":"tuning"}},"Bytes":"{}"}}],"Bytes":"{}"}},
+             "Name":"cbr0","IsFilterV4Gateway":false,"IsFilterV6Gateway":false,"Bytes":"{}"}},
+            {{"Conf":{{"cniVersion":"0.3.1","name":"storage","type":"macvlan"}},"ConfList":{{}},"CNINetworkConfigList":{{"Name":"","Plugins":null,"Bytes":null}},
+             "Name":"default/storage","Bytes":"{}"}},
+            {{"Conf":{{}},"ConfList":{{}},"Name":"default/media","ifnameRequest":"media0","ipRequest":["10.1.1.1/24"],"Bytes":"{}"}}]"#,
+        b(r#"{"type":"calico","datastore_type":"kubernetes","capabilities":{"portMappings":true}}"#),
+        b(r#"{"type":"tuning","mtu":1400}"#),
+        b(r#"{"name":"cbr0","cniVersion":"0.3.1","plugins":[{"type":"calico","datastore_type":"kubernetes"}]}"#),
+        b(r#"{"cniVersion":"0.3.1","name":"cbr0","plugins":[{"type":"calico"}]}"#),
+        b(r#"{"cniVersion":"0.3.1","name":"storage","type":"macvlan","master":"eth1"}"#),
+        b(r#"{"cniVersion":"1.0.0","name":"media","plugins":[{"type":"bridge"}]}"#),
+    )
+}
+
+#[test]
+fn what_multus_wrote_is_read() {
+    let (entries, problems) = read(by_multus().as_bytes());
+    assert_eq!(problems, [""; 0]);
+    let names: Vec<_> = entries.iter().map(|e| format!("{} {}", e.attachment.ifname, e.attachment.list.name)).collect();
+    assert_eq!(names, ["eth0 cbr0", "net1 storage", "media0 media"]);
+    assert!(entries.iter().all(|e| e.request == "eth0"));
+    let cbr0 = &entries[0].attachment.list;
+    assert_eq!(cbr0.plugins[0].conf.get("datastore_type").unwrap().as_str(), Some("kubernetes"), "not the lossy bytes");
+    assert_eq!(cbr0.plugins[1].plugin_type, "tuning", "drop-in plugins too");
+    assert!(cbr0.disable_check);
+    assert_eq!(entries[1].attachment.list.plugins[0].conf.get("master").unwrap().as_str(), Some("eth1"));
+}
+
+#[test]
+fn the_cache_tells_which_interface_multus_had_used() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = Cache::new(dir.path());
+    fs::write(dir.path().join("c1"), by_multus()).unwrap();
+    let records = Records::new(dir.path());
+    assert_eq!(records.read("c1", "eth7", &cache).unwrap().entries[0].request, "eth7", "nothing is known");
+    let runtime = cni::chain::Runtime {
+        container_id: "c1".into(),
+        netns: "/run/netns/c1".into(),
+        ifname: "eth3".into(),
+        args: Vec::new(),
+        capability_args: Json::Null,
+        path: Vec::new(),
+    };
+    cache.write("cbr0", b"{}", &runtime, &CniResult::empty(Version::V0_3_1)).unwrap();
+    let record = records.read("c1", "eth7", &cache).unwrap();
+    assert_eq!((record.entries[0].request.as_str(), record.entries[0].attachment.ifname.as_str()), ("eth3", "eth3"));
+    assert_eq!(record.entries[1].attachment.ifname, "net1");
+    assert_eq!(records.read("c1", "eth3", &cache).unwrap().entries[0].request, "eth3");
+}
+
+#[test]
+fn what_cannot_be_read_is_said() {
+    for text in [
+        "",
+        "[]",
+        "{}",
+        "null",
+        "\"x\"",
+        "[1",
+        "\u{0}\u{0}",
+        "[[]]",
+        "[null]",
+        "[{}]",
+        r#"[{"Bytes": "?"}]"#,
+        r#"[{"Bytes": 1}]"#,
+    ] {
+        let (entries, problems) = read(text.as_bytes());
+        assert!(entries.is_empty() && problems.len() == 1, "{text:?}: {problems:?}");
+    }
+    // One good entry is used though another is broken.
+    let mut array = json(&by_multus());
+    if let Json::Array(elements) = &mut array {
+        elements[1].set("Bytes", "e30=");
+    }
+    let (entries, problems) = read(&array.to_vec());
+    assert_eq!((entries.len(), problems.len()), (2, 1));
+    assert!(problems[0].contains("attachment 1"), "{problems:?}");
+}
+
+#[test]
+fn hostile_names_are_refused() {
+    let mut array = json(std::str::from_utf8(&multus::write(&entries()).unwrap()).unwrap());
+    if let Json::Array(elements) = &mut array {
+        let Some(mut ours) = elements[0].get("plexus").cloned() else { panic!("our part") };
+        ours.set("ifname", "../../etc");
+        elements[0].set("plexus", ours);
+    }
+    let (entries, problems) = read(&array.to_vec());
+    assert_eq!((entries.len(), problems.len()), (1, 1), "{problems:?}");
+
+    let dir = tempfile::tempdir().unwrap();
+    for id in ["", "..", "../x", "a/b", ".hidden", "results"] {
+        assert!(Records::new(dir.path()).read(id, "eth0", &Cache::new(dir.path())).is_err(), "{id}");
+    }
+}
+
+#[test]
+fn files_that_are_no_records_are_passed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("results")).unwrap();
+    for name in [".c9.tmp", ".hidden", "with space", "c2", "c1"] {
+        fs::write(dir.path().join(name), "").unwrap();
+    }
+    assert_eq!(Records::new(dir.path()).containers().unwrap(), ["c1", "c2"]);
+    assert!(Records::new(dir.path().join("none")).containers().unwrap().is_empty());
+}
+
+#[test]
+fn a_directory_in_the_place_of_a_record_is_a_problem() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("c1")).unwrap();
+    let record = Records::new(dir.path()).read("c1", "eth0", &Cache::new(dir.path())).unwrap();
+    assert_eq!(record.problems.len(), 1);
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_read_or_a_problem(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        let (entries, problems) = read(&bytes);
+        prop_assert!(!entries.is_empty() || !problems.is_empty());
+    }
+
+    #[test]
+    fn a_damaged_record_never_panics(at in 0usize..2000, byte in any::<u8>(), cut in 0usize..3000) {
+        let mut bytes = multus::write(&entries()).unwrap();
+        let at = at % bytes.len();
+        bytes[at] = byte;
+        bytes.truncate(cut.max(1));
+        let (entries, problems) = read(&bytes);
+        prop_assert!(entries.len() + problems.len() > 0);
+    }
+}
