@@ -3,6 +3,8 @@
 //! Owns: every request to the kernel that Plexus makes, and the only `unsafe` code of the workspace. All sockets are synchronous: a
 //! request is written and its answer read on the same thread. A socket belongs to the network namespace that it was opened in.
 
+#[doc(hidden)]
+pub mod answers;
 mod attributes;
 mod error;
 mod mac;

@@ -1,18 +1,23 @@
 //! Network namespaces: a handle, and running code inside one.
 
 use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{fstat, statfs};
+use rustix::fs::{Mode, OFlags, fstat, fstatfs, open};
 use rustix::io::Errno;
-use rustix::thread::LinkNameSpaceType;
+use rustix::thread::{LinkNameSpaceType, UnshareFlags};
 
 use crate::{Error, Result, Rtnl};
 
-/// Filesystem magic of nsfs (include/uapi/linux/magic.h) and of procfs, whose links to namespaces older kernels report.
+/// File system magic of nsfs (include/uapi/linux/magic.h).
 const NSFS_MAGIC: i64 = 0x6e73_6673;
-const PROC_SUPER_MAGIC: i64 = 0x9fa0;
+
+/// ioctl that tells a namespace's kind (include/uapi/linux/nsfs.h, since Linux 4.11).
+const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
+
+/// Stack of a thread that enters a namespace, in bytes.
+const STACK: usize = 1024 * 1024;
 
 /// An open network namespace. Identity is device and inode, not the path.
 #[derive(Debug)]
@@ -25,20 +30,42 @@ impl Netns {
     /// Opens the namespace at `path` (`/run/netns/x`, `/proc/1/ns/net`).
     ///
     /// # Errors
-    /// `ENOENT` if nothing is there; `EINVAL` if what is there is not a namespace.
+    /// `ENOENT` if nothing is there; `EINVAL` if what is there is not a network namespace.
     pub fn open(path: impl AsRef<Path>) -> Result<Netns> {
         let path = path.as_ref();
-        let object = || path.display().to_string();
-        let file = File::open(path).map_err(|e| {
-            Error::new("open network namespace", object(), Errno::from_io_error(&e).unwrap_or(Errno::IO))
-        })?;
-        let magic = statfs(path).map_err(|e| Error::new("open network namespace", object(), e))?.f_type;
-        if ![NSFS_MAGIC, PROC_SUPER_MAGIC].contains(&magic) {
-            let mut error = Error::new("open network namespace", object(), Errno::INVAL);
-            error.kernel = format!("unknown FS magic {magic:x}: this file is not a network namespace");
-            return Err(error);
+        let failed = |e, words: String| Error {
+            kernel: words,
+            ..Error::new("open network namespace", path.display().to_string(), e)
+        };
+        // Not blocking: the path comes from outside and may be a FIFO.
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let file = open(path, flags, Mode::empty()).map_err(|e| failed(e, String::new()))?;
+        let magic = fstatfs(&file).map_err(|e| failed(e, String::new()))?.f_type;
+        if magic != NSFS_MAGIC {
+            return Err(failed(Errno::INVAL, format!("unknown FS magic {magic:x}: this is not a network namespace")));
         }
-        Ok(Netns { file, path: path.to_owned() })
+        #[expect(unsafe_code, reason = "ioctl")]
+        // SAFETY: the descriptor is open, and this request takes no argument.
+        let kind = unsafe { libc::ioctl(file.as_raw_fd(), NS_GET_NSTYPE) };
+        // Where the kernel cannot tell (-1), setns will.
+        if kind >= 0 && kind != libc::CLONE_NEWNET {
+            return Err(failed(Errno::INVAL, "this is a namespace of another kind, not a network namespace".into()));
+        }
+        Ok(Netns { file: file.into(), path: path.to_owned() })
+    }
+
+    /// A new, empty network namespace without a name: it lives as long as handles to it and what runs or stands in it.
+    ///
+    /// # Errors
+    /// `EPERM` without CAP_SYS_ADMIN, `ENOSPC` if there may be no more.
+    pub fn unshare() -> Result<Netns> {
+        on_thread("create network namespace", "without a name", || {
+            #[expect(unsafe_code, reason = "unshare")]
+            // SAFETY: CLONE_NEWNET changes the namespace of this thread only, which ends here; no descriptor table is unshared.
+            let unshared = unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) };
+            unshared?;
+            Ok(Netns::current())
+        })?
     }
 
     /// The namespace of the calling thread.
@@ -62,24 +89,17 @@ impl Netns {
         matches!((id(self), id(other)), (Ok(a), Ok(b)) if a == b)
     }
 
-    /// Runs `f` inside, on a thread of its own that ends with it: a thread that entered a namespace is spent.
+    /// Runs `f` inside, on a thread of its own that ends with it: a thread that entered a namespace is spent. A panic of `f` goes on in
+    /// the caller.
     ///
     /// # Errors
-    /// If the thread cannot be started or may not enter.
+    /// `EPERM` without CAP_SYS_ADMIN; `EAGAIN` if there can be no more threads.
     pub fn run<T: Send>(&self, f: impl FnOnce() -> T + Send) -> Result<T> {
-        let failed = |e| Error::new("enter network namespace", self.path.display().to_string(), e);
-        std::thread::scope(|scope| {
-            let thread = std::thread::Builder::new().name("netns".into()).stack_size(256 * 1024);
-            let thread = thread.spawn_scoped(scope, || {
-                rustix::thread::move_into_link_name_space(self.file.as_fd(), Some(LinkNameSpaceType::Network))
-                    .map(|()| f())
-            });
-            let thread = thread.map_err(|e| failed(Errno::from_io_error(&e).unwrap_or(Errno::AGAIN)))?;
-            match thread.join() {
-                Ok(done) => done.map_err(failed),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        })
+        let enter = || {
+            rustix::thread::move_into_link_name_space(self.file.as_fd(), Some(LinkNameSpaceType::Network))?;
+            Ok(f())
+        };
+        on_thread("enter network namespace", &self.path.display().to_string(), enter)
     }
 
     /// An rtnetlink socket that talks to this namespace, usable from any thread.
@@ -89,6 +109,20 @@ impl Netns {
     pub fn rtnl(&self) -> Result<Rtnl> {
         self.run(Rtnl::open)?
     }
+}
+
+/// Runs `f` on a thread that ends with it.
+fn on_thread<T: Send>(attempted: &'static str, object: &str, f: impl FnOnce() -> Result<T, Errno> + Send) -> Result<T> {
+    let failed = |e| Error::new(attempted, object, e);
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("netns".into()).stack_size(STACK);
+        let thread = thread.spawn_scoped(scope, f);
+        let thread = thread.map_err(|e| failed(Errno::from_io_error(&e).unwrap_or(Errno::AGAIN)))?;
+        match thread.join() {
+            Ok(done) => done.map_err(failed),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
 }
 
 impl AsFd for Netns {

@@ -56,10 +56,12 @@ impl Rtnl {
         parse: impl Fn(&[u8]) -> Option<T>,
     ) -> Result<Option<T>, Refusal> {
         self.push(message, flags);
+        let wanted = kind_of_answer(message);
         let mut found = None;
         let mut refused = None;
         self.socket.exchange(&mut |_, answer| match answer {
-            Answer::Message { payload, .. } => found = parse(payload).or(found.take()),
+            Answer::Message { kind, payload } if kind == wanted => found = parse(payload).or(found.take()),
+            Answer::Message { .. } => {}
             Answer::Refused(refusal) => refused = Some(refusal),
         })?;
         refused.map_or(Ok(found), Err)
@@ -71,12 +73,14 @@ impl Rtnl {
         message: &RouteNetlinkMessage,
         parse: impl Fn(&[u8]) -> Option<T>,
     ) -> Result<Vec<T>, Refusal> {
+        let wanted = kind_of_answer(message);
         for _ in 0..DUMPS {
             self.push(message, NLM_F_DUMP);
             let mut found = Vec::new();
             let mut refused = None;
             let exchange = self.socket.exchange(&mut |_, answer| match answer {
-                Answer::Message { payload, .. } => found.extend(parse(payload)),
+                Answer::Message { kind, payload } if kind == wanted => found.extend(parse(payload)),
+                Answer::Message { .. } => {}
                 Answer::Refused(refusal) => refused = Some(refusal),
             })?;
             match refused {
@@ -94,6 +98,11 @@ impl Rtnl {
     fn name_of(&mut self, index: u32) -> String {
         self.link_by_index(index).map_or_else(|_| format!("link {index}"), |link| link.name)
     }
+}
+
+/// The type of the messages that describe what a request is about: RTM_NEWx, the first of each four.
+fn kind_of_answer(message: &RouteNetlinkMessage) -> u16 {
+    message.message_type() & !3
 }
 
 /// The family of an address.

@@ -251,7 +251,7 @@ impl Socket {
 
 /// One message of what was received.
 #[derive(Debug)]
-pub(crate) struct Message<'a> {
+struct Message<'a> {
     kind: u16,
     flags: u16,
     sequence: u32,
@@ -319,7 +319,7 @@ fn sent_message(sent: &[u8], sequence: u32) -> Option<&[u8]> {
 }
 
 /// The messages in what one read brought.
-pub(crate) struct Messages<'a>(pub(crate) &'a [u8]);
+struct Messages<'a>(&'a [u8]);
 
 impl<'a> Iterator for Messages<'a> {
     type Item = Result<Message<'a>, Refusal>;
@@ -373,4 +373,19 @@ fn extended(kind: u16, flags: u16, payload: &[u8]) -> &[u8] {
         _ => (u32_at(payload, 4).unwrap_or_default() as usize).next_multiple_of(4).max(HEADER),
     };
     payload.get(4 + request..).unwrap_or_default()
+}
+
+/// For fuzzing: the payloads of the messages in what one read brought; the extended acks are read too, as answers to no request.
+pub(crate) fn payloads(bytes: &[u8]) -> Vec<&[u8]> {
+    let contents = Messages(bytes).map_while(|message| Some(message.ok()?.content));
+    contents
+        .filter_map(|content| match content {
+            Content::Payload(payload) => Some(payload),
+            Content::End(Some(report)) => {
+                let _ = report.refusal(bytes, 1);
+                None
+            }
+            Content::End(None) | Content::Overrun => None,
+        })
+        .collect()
 }

@@ -14,7 +14,7 @@ use crate::socket::{Answer, Refusal};
 use crate::{Mac, Netns, Result, Rtnl};
 
 pub(crate) mod parse;
-mod vlan;
+pub(crate) mod vlan;
 
 /// The link group that [`Rtnl::delete_links`] gathers links in ("Plxs"): nobody else's, and not 0, which all links are in.
 const DOOMED: u32 = 0x506c_7873;

@@ -139,7 +139,8 @@ impl Rtnl {
     pub fn delete_route(&mut self, route: &Route) -> Result<bool> {
         match self.request(&RouteNetlinkMessage::DelRoute(removal(route)), 0) {
             Ok(()) => Ok(true),
-            Err(refusal) if refusal.errno == Errno::SRCH => Ok(false),
+            // IPv6 finds its null entry for a default route that is not there, and refuses to remove that with ENOENT.
+            Err(refusal) if [Errno::SRCH, Errno::NOENT].contains(&refusal.errno) => Ok(false),
             Err(refusal) => Err(refusal.on("remove route", self.describe(route))),
         }
     }
