@@ -54,7 +54,8 @@ impl Netns {
         Ok(Netns { file: file.into(), path: path.to_owned() })
     }
 
-    /// A new, empty network namespace without a name: it lives as long as handles to it and what runs or stands in it.
+    /// A new, empty network namespace without a name: it lives as long as handles to it and what runs or stands in it. Its path leads
+    /// to this handle's descriptor (`/proc/PID/fd/N`), so other processes can open it while the handle lives.
     ///
     /// # Errors
     /// `EPERM` without CAP_SYS_ADMIN, `ENOSPC` if there may be no more.
@@ -66,6 +67,10 @@ impl Netns {
             unshared?;
             Ok(Netns::current())
         })?
+        .map(|netns| {
+            let path = format!("/proc/{}/fd/{}", std::process::id(), netns.file.as_raw_fd()).into();
+            Netns { path, ..netns }
+        })
     }
 
     /// The namespace of the calling thread.

@@ -1,8 +1,6 @@
 //! A network namespace that lives as long as its handle and has no name anywhere in the file system.
 
 use std::ffi::OsStr;
-use std::fs::File;
-use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
@@ -11,7 +9,6 @@ use netlink::Netns;
 /// A fresh network namespace with `lo` down. It vanishes with the handle and everything started in it.
 #[derive(Debug)]
 pub struct Namespace {
-    file: File,
     netns: Netns,
 }
 
@@ -22,13 +19,7 @@ impl Namespace {
     /// Without the privilege to; tests ask [`crate::have_root`] first.
     #[must_use]
     pub fn new() -> Self {
-        let file = std::thread::spawn(|| {
-            rustix::thread::unshare(rustix::thread::UnshareFlags::NEWNET).expect("unshare(CLONE_NEWNET)");
-            File::open("/proc/thread-self/ns/net").expect("open the new namespace")
-        });
-        let file = file.join().expect("the thread that makes a namespace");
-        let netns = Netns::open(format!("/proc/self/fd/{}", file.as_raw_fd())).expect("open the new namespace");
-        Namespace { file, netns }
+        Namespace { netns: Netns::unshare().expect("a new network namespace") }
     }
 
     /// The handle for our own code.
@@ -40,7 +31,7 @@ impl Namespace {
     /// A path that other processes can open while this one lives: what goes into `CNI_NETNS`.
     #[must_use]
     pub fn path(&self) -> PathBuf {
-        PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd()))
+        self.netns.path().to_owned()
     }
 
     /// A command that will run inside.
