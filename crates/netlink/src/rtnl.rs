@@ -6,6 +6,9 @@ pub(crate) mod neighbour;
 pub(crate) mod route;
 pub(crate) mod rule;
 
+#[cfg(test)]
+mod tests;
+
 use std::net::IpAddr;
 
 use netlink_packet_core::{Emitable, NLM_F_ACK, NLM_F_DUMP};

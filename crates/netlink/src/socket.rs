@@ -20,6 +20,9 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// Dumps come in pieces of at most this many bytes, and no answer to anything else is longer in practice; one that is makes it grow.
 const RECEIVE: usize = 32 * 1024;
 
+#[cfg(test)]
+mod tests;
+
 /// Length of `struct nlmsghdr`.
 const HEADER: usize = 16;
 
@@ -103,6 +106,8 @@ pub(crate) struct Socket {
     awaited: VecDeque<u32>,
     /// Sequence number of the first message in `outgoing`.
     first: u32,
+    /// Length of the longest answer there is room for, in bytes.
+    room: usize,
 }
 
 impl Socket {
@@ -124,14 +129,8 @@ impl Socket {
             Ok(socket)
         };
         let inner = open().map_err(|e| e.on("open netlink socket", format!("family {family}")))?;
-        Ok(Socket {
-            inner,
-            sequence: 0,
-            outgoing: Vec::new(),
-            incoming: Vec::new(),
-            awaited: VecDeque::new(),
-            first: 1,
-        })
+        let (outgoing, incoming, awaited) = (Vec::new(), Vec::new(), VecDeque::new());
+        Ok(Socket { inner, sequence: 0, outgoing, incoming, awaited, first: 1, room: RECEIVE })
     }
 
     /// Adds a message to those that the next [`Socket::exchange`] sends, and returns its sequence number. `body` writes all behind the
@@ -165,7 +164,11 @@ impl Socket {
     /// If the exchange itself failed, so that it is unknown what was carried out: nothing could be sent, an answer was lost (`ENOBUFS`) or
     /// did not come (`ETIMEDOUT`). What the kernel refuses goes to `on`.
     pub(crate) fn exchange(&mut self, on: &mut dyn FnMut(u32, Answer<'_>)) -> Result<Exchange, Refusal> {
-        let exchanged = self.send().and_then(|()| self.receive(on));
+        let exchanged = if self.outgoing.is_empty() {
+            Ok(Exchange::default())
+        } else {
+            self.send().and_then(|()| self.receive(on))
+        };
         self.outgoing.clear();
         self.awaited.clear();
         exchanged
@@ -195,7 +198,7 @@ impl Socket {
         let mut flags = libc::MSG_TRUNC;
         while !self.awaited.is_empty() {
             self.incoming.clear();
-            self.incoming.reserve(RECEIVE);
+            self.incoming.reserve(self.room);
             let length = match self.inner.recv(&mut self.incoming, flags) {
                 Ok(length) => length,
                 Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
@@ -212,7 +215,7 @@ impl Socket {
             };
             if length > self.incoming.len() {
                 exchange.truncated = true;
-                self.incoming.reserve(length);
+                self.room = length;
                 continue;
             }
             let (first, last) = (self.first, self.sequence);

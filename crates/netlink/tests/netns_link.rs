@@ -278,3 +278,36 @@ fn kinds_that_the_kernel_lacks_are_named() {
         }
     }
 }
+
+#[test]
+fn a_dump_is_whole_while_links_come_and_go() {
+    if !testkit::have_root() {
+        return testkit::skip_or_fail("netns", "needs root");
+    }
+    let host = Namespace::new();
+    let mut rtnl = host.netns().rtnl().unwrap();
+    // So many that a dump takes several reads, between which it can meet a change.
+    let stays: Vec<String> = (0..100).map(|n| format!("stays{n}")).collect();
+    for name in &stays {
+        rtnl.add_link(&veth(name, &format!("p-{name}"))).unwrap();
+    }
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let relaxed = std::sync::atomic::Ordering::Relaxed;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut other = host.netns().rtnl().unwrap();
+            while !done.load(relaxed) {
+                other.add_link(&veth("comes", "goes")).unwrap();
+                assert!(other.delete_link("comes").unwrap());
+            }
+        });
+        let dumps: Vec<_> = (0..50).map(|_| rtnl.links()).collect();
+        done.store(true, relaxed);
+        for links in dumps {
+            let links = links.unwrap();
+            for name in &stays {
+                assert_eq!(links.iter().filter(|link| link.name == *name).count(), 1, "{name}");
+            }
+        }
+    });
+}

@@ -380,7 +380,12 @@ impl Rtnl {
 
     fn get(&mut self, mut message: LinkMessage) -> Result<Link, Refusal> {
         message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
-        let found = self.ask(&RouteNetlinkMessage::GetLink(message), 0, parse::link)?;
+        let message = RouteNetlinkMessage::GetLink(message);
+        // A link with hundreds of virtual functions may not fit the first time.
+        let found = match self.ask(&message, 0, parse::link)? {
+            None => self.ask(&message, 0, parse::link)?,
+            found => found,
+        };
         found.ok_or_else(|| Refusal::new(Errno::NODEV, "the kernel's answer has no link"))
     }
 

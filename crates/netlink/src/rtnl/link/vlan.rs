@@ -104,3 +104,48 @@ pub(crate) fn parse(payload: &[u8]) -> Option<(u32, Vec<VlanOnPort>)> {
     }
     Some((u32_at(payload, 4)?, vlans))
 }
+
+#[cfg(test)]
+mod tests {
+    use netlink_packet_core::Emitable;
+
+    use super::*;
+
+    fn bytes(message: &LinkMessage) -> Vec<u8> {
+        let mut bytes = vec![0; message.buffer_len()];
+        message.emit(&mut bytes);
+        bytes
+    }
+
+    /// struct ifinfomsg of family AF_BRIDGE (7) for link 5, then IFLA_AF_SPEC of this length.
+    fn header(length: u8) -> Vec<u8> {
+        vec![7, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, length, 0, 26, 0]
+    }
+
+    #[cfg(target_endian = "little")]
+    #[test]
+    fn vlans_are_encoded_as_bridge_vlan_add_does() {
+        // What `bridge vlan add dev X vid 100 pvid untagged` sends.
+        let one = VlanOnPort { first: 100, last: 100, pvid: true, untagged: true };
+        let wanted = [header(12), vec![8, 0, 2, 0, 6, 0, 100, 0]].concat();
+        assert_eq!(bytes(&message(5, &[one], false)), wanted);
+        // `vid 200-300`: a begin and an end.
+        let range = VlanOnPort { first: 200, last: 300, pvid: false, untagged: false };
+        let wanted = [header(20), vec![8, 0, 2, 0, 8, 0, 200, 0], vec![8, 0, 2, 0, 16, 0, 44, 1]].concat();
+        assert_eq!(bytes(&message(5, &[range], false)), wanted);
+        // `self`, for the bridge: IFLA_BRIDGE_FLAGS first.
+        let wanted = [header(20), vec![6, 0, 0, 0, 2, 0, 0, 0], vec![8, 0, 2, 0, 6, 0, 100, 0]].concat();
+        assert_eq!(bytes(&message(5, &[one], true)), wanted);
+    }
+
+    #[test]
+    fn what_is_sent_reads_back() {
+        let vlans = [
+            VlanOnPort { first: 1, last: 1, pvid: true, untagged: true },
+            VlanOnPort { first: 2, last: 4094, pvid: false, untagged: false },
+            VlanOnPort { first: 7, last: 8, pvid: false, untagged: true },
+        ];
+        assert_eq!(parse(&bytes(&message(9, &vlans, false))), Some((9, vlans.to_vec())));
+        assert_eq!(parse(&bytes(&message(9, &vlans, true))), Some((9, vlans.to_vec())));
+    }
+}
