@@ -63,12 +63,7 @@ fn answer(plugin: &dyn Plugin, call: &Call, delegates: &dyn Invoke, stdout: &mut
     if call.command == Command::Version {
         return versions(plugin, stdout).map_err(|e| unprintable(&e));
     }
-    let version = call.version()?;
-    if !plugin.versions().contains(&version) {
-        let supported: Vec<&str> = plugin.versions().iter().map(|v| v.as_str()).collect();
-        return Err(Error::new(Code::INCOMPATIBLE_VERSION, "incompatible CNI versions")
-            .with_details(format!("config is \"{version}\", plugin supports {supported:?}")));
-    }
+    let version = call.version_among(plugin.versions())?;
     if matches!(call.command, Command::Add | Command::Del) {
         refuse_own_netns(call)?;
     }

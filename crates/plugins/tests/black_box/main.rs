@@ -1,0 +1,11 @@
+//! Plugins as a runtime sees them: environment and stdin in, stdout and exit code out, and what files and kernel say afterwards.
+
+extern crate plexus_plugins as plugins;
+
+mod call;
+mod host_local;
+mod kill;
+mod loopback;
+mod parallel;
+mod skel;
+mod static_;
