@@ -2,7 +2,7 @@
 //!
 //! Names and rules are those of the logger that Multus uses, so either continues the other's files: `x.log` becomes
 //! `x-2026-01-31T12-00-00.000.log`, and `.gz` behind it when compressed. Many short processes write to the same file: lines are appended in
-//! one write each, and whoever rotates holds a lock on the file.
+//! one write each, under a lock that keeps them apart from whoever rotates.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -13,15 +13,15 @@ use std::time::{Duration, SystemTime};
 use attach::config::Log;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
+use rustix::io::Errno;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A log file; opened when the first line is written.
 pub(crate) struct LogFile {
     path: PathBuf,
-    /// The open file and its size as far as this process knows.
-    open: Option<(File, u64)>,
+    open: Option<File>,
     /// In bytes.
     max_size: u64,
     /// 0: any number.
@@ -46,37 +46,53 @@ impl LogFile {
     }
 
     /// Appends a line.
+    ///
+    /// Writers share a lock, whoever rotates has it alone: no line goes into a file that is being compressed.
     pub(crate) fn write(&mut self, line: &[u8]) -> io::Result<()> {
-        let length = line.len() as u64;
-        let (mut file, mut size) = match self.open.take() {
-            Some(open) => open,
-            None => open(&self.path)?,
-        };
-        if size + length > self.max_size && size > 0 && self.rotate(&file)? {
-            (file, size) = open(&self.path)?;
+        loop {
+            let file = match self.open.take() {
+                Some(file) => file,
+                None => open(&self.path)?,
+            };
+            flock(&file, FlockOperation::LockShared)?;
+            if !same(&file, &self.path) {
+                continue;
+            }
+            let size = file.metadata()?.len();
+            if size == 0 || size + line.len() as u64 <= self.max_size {
+                (&file).write_all(line)?;
+                flock(&file, FlockOperation::Unlock)?;
+                self.open = Some(file);
+                return Ok(());
+            }
+            flock(&file, FlockOperation::Unlock)?;
+            self.rotate(&file, size)?;
         }
-        file.write_all(line)?;
-        self.open = Some((file, size + length));
-        Ok(())
     }
 
-    /// Makes room; true if the path now leads to another file, whoever has done it.
-    fn rotate(&self, full: &File) -> io::Result<bool> {
-        if flock(full, FlockOperation::NonBlockingLockExclusive).is_err() {
-            // Another process is at it.
-            return Ok(false);
+    /// Makes room, unless another process has meanwhile.
+    fn rotate(&self, full: &File, size: u64) -> io::Result<()> {
+        flock(full, FlockOperation::LockExclusive)?;
+        if !same(full, &self.path) || full.metadata()?.len() < size {
+            return flock(full, FlockOperation::Unlock).map_err(Into::into);
         }
-        let ours = full.metadata()?;
-        let is_ours = |m: fs::Metadata| (m.dev(), m.ino()) == (ours.dev(), ours.ino());
-        if !self.path.metadata().is_ok_and(is_ours) {
-            return Ok(true);
-        }
-        let time = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
-        let time = time.trim_end_matches('Z').replace(':', "-");
         let (stem, extension) = self.name();
-        fs::rename(&self.path, self.path.with_file_name(format!("{stem}-{time}{extension}")))?;
-        self.tidy()?;
-        Ok(true)
+        let mut time = SystemTime::now();
+        loop {
+            let text = humantime::format_rfc3339_millis(time).to_string();
+            let text = text.trim_end_matches('Z').replace(':', "-");
+            let backup = self.path.with_file_name(format!("{stem}-{text}{extension}"));
+            let taken = backup.with_file_name(format!("{stem}-{text}{extension}.gz")).exists();
+            if !taken {
+                match renameat_with(CWD, &self.path, CWD, &backup, RenameFlags::NOREPLACE) {
+                    Err(Errno::EXIST) => {}
+                    renamed => break renamed?,
+                }
+            }
+            time += Duration::from_millis(1);
+        }
+        flock(full, FlockOperation::Unlock)?;
+        self.tidy()
     }
 
     /// Removes and compresses rotated files. One that was not compressed for a reason of its time (a killed process) is compressed now.
@@ -84,12 +100,13 @@ impl LogFile {
         let mut backups = self.backups()?;
         let keep = if self.max_backups == 0 { backups.len() } else { self.max_backups.min(backups.len()) };
         for old in backups.split_off(keep) {
-            fs::remove_file(old)?;
+            gone_is_fine(fs::remove_file(old))?;
         }
         for backup in backups {
-            let modified = backup.metadata()?.modified()?;
+            // Another process may be tidying as well.
+            let Ok(modified) = backup.metadata().and_then(|m| m.modified()) else { continue };
             if !self.max_age.is_zero() && modified.elapsed().is_ok_and(|age| age > self.max_age) {
-                fs::remove_file(backup)?;
+                gone_is_fine(fs::remove_file(backup))?;
             } else if self.compress && backup.extension().is_none_or(|e| e != "gz") {
                 compress(&backup)?;
             }
@@ -133,7 +150,20 @@ fn is_time(text: &str) -> bool {
     text.len() == pattern.len() && text.as_bytes().iter().zip(pattern).all(fits)
 }
 
-fn open(path: &Path) -> io::Result<(File, u64)> {
+/// The path leads to the open file.
+fn same(file: &File, path: &Path) -> bool {
+    let id = |m: fs::Metadata| (m.dev(), m.ino());
+    matches!((file.metadata().map(id), path.metadata().map(id)), (Ok(a), Ok(b)) if a == b)
+}
+
+fn gone_is_fine(done: io::Result<()>) -> io::Result<()> {
+    match done {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
     let options = || OpenOptions::new().append(true).create(true).mode(0o600).to_owned();
     let named = |e: io::Error| io::Error::new(e.kind(), format!("log file {}: {e}", path.display()));
     let file = match options().open(path) {
@@ -143,25 +173,30 @@ fn open(path: &Path) -> io::Result<(File, u64)> {
         }
         opened => opened,
     };
-    let file = file.map_err(named)?;
-    let size = file.metadata()?.len();
-    Ok((file, size))
+    file.map_err(named)
 }
 
-/// `x.log` becomes `x.log.gz`; whole or not at all.
+/// `x.log` becomes `x.log.gz`; whole or not at all. Left for the next time if another process is at it.
 fn compress(path: &Path) -> io::Result<()> {
     let with = |suffix: &str| {
         let mut name = path.as_os_str().to_owned();
         name.push(suffix);
         PathBuf::from(name)
     };
+    let mut input = match File::open(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        opened => opened?,
+    };
+    if flock(&input, FlockOperation::NonBlockingLockExclusive).is_err() || !same(&input, path) {
+        return Ok(());
+    }
     let temporary = with(".gz.tmp");
     let output = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
     let mut encoder = GzEncoder::new(output, Compression::fast());
-    io::copy(&mut File::open(path)?, &mut encoder)?;
+    io::copy(&mut input, &mut encoder)?;
     encoder.finish()?;
     fs::rename(&temporary, with(".gz"))?;
-    fs::remove_file(path)
+    gone_is_fine(fs::remove_file(path))
 }
 
 #[cfg(test)]
