@@ -91,9 +91,8 @@ impl Attach<'_> {
         let results = performer.add(&plan, &mut record)?;
         let version = self.config.version;
         let result = results.into_iter().next().unwrap_or_else(|| CniResult::empty(version));
-        let result = CniResult { version, ..result };
         match result.to_json(version) {
-            Ok(_) => Ok(result),
+            Ok(_) => Ok(CniResult { version, ..result }),
             Err(e) => {
                 let e = e.context(format!("the result of {} as version {version}", plan.attachments[0].describe()));
                 Err(performer.undo(&plan, plan.attachments.len(), &mut record, e))

@@ -10,7 +10,7 @@ use serde_json::Value;
 use testkit::Namespace;
 
 /// The article's configuration, unchanged.
-pub const ARTICLE: &str = r#"{ "name": "multus-demo", "type": "multus",
+pub(crate) const ARTICLE: &str = r#"{ "name": "multus-demo", "type": "multus",
   "delegates": [
     { "type": "macvlan", "master": "eth0", "mode": "bridge",
       "ipam": { "type": "host-local", "subnet": "192.168.122.0/24", "rangeStart": "192.168.122.200", "rangeEnd": "192.168.122.216",
@@ -22,14 +22,14 @@ const SUBNET_ENV: &str =
     "FLANNEL_NETWORK=10.244.0.0/16\nFLANNEL_SUBNET=10.244.1.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n";
 
 /// A host, and a machine on its network.
-pub struct World {
-    pub host: Namespace,
-    pub outside: Namespace,
+pub(crate) struct World {
+    pub(crate) host: Namespace,
+    pub(crate) outside: Namespace,
     dir: tempfile::TempDir,
 }
 
 impl World {
-    pub fn new() -> World {
+    pub(crate) fn new() -> World {
         let world = World { host: Namespace::new(), outside: Namespace::new(), dir: tempfile::tempdir().unwrap() };
         world.outside.sh("ip link add name uplink type veth peer name eth0");
         let host = world.host.path();
@@ -52,12 +52,12 @@ impl World {
     }
 
     /// What the host has at `/var/lib`.
-    pub fn lib(&self) -> PathBuf {
+    pub(crate) fn lib(&self) -> PathBuf {
         self.path("lib")
     }
 
     /// The directory of programs, `CNI_PATH`.
-    pub fn bin(&self) -> PathBuf {
+    pub(crate) fn bin(&self) -> PathBuf {
         self.path("bin")
     }
 
@@ -66,12 +66,12 @@ impl World {
     }
 
     /// Runs a program of [`World::bin`] as a runtime would.
-    pub fn call(&self, program: &str, env: &[(&str, &str)], stdin: &str) -> Output {
+    pub(crate) fn call(&self, program: &str, env: &[(&str, &str)], stdin: &str) -> Output {
         self.command(program, &[], env, stdin)
     }
 
     /// The same with arguments.
-    pub fn command(&self, program: &str, args: &[&str], env: &[(&str, &str)], stdin: &str) -> Output {
+    pub(crate) fn command(&self, program: &str, args: &[&str], env: &[(&str, &str)], stdin: &str) -> Output {
         // Mounts of a namespace of its own: what the configuration leaves at its default paths stays here.
         let script = r#"mount --bind "$1/run" /run && mount --bind "$1/lib" /var/lib && shift && exec "$@""#;
         let mut command = self.host.command("unshare");
@@ -86,7 +86,7 @@ impl World {
     }
 
     /// A CNI call for a pod: `(stdout as JSON, stderr)`.
-    pub fn cni(
+    pub(crate) fn cni(
         &self,
         program: &str,
         command: &str,
@@ -110,7 +110,7 @@ impl World {
     }
 
     /// Everything on the host that an attachment could leave behind: links, addresses, routes, rules, files.
-    pub fn everything(&self) -> String {
+    pub(crate) fn everything(&self) -> String {
         let mut all = String::new();
         for line in ["ip -j link", "ip -j addr", "ip -j route show table all", "ip -j rule", "nft -j list ruleset"] {
             let value = without_counters(self.host.json(line));
@@ -124,13 +124,13 @@ impl World {
 }
 
 /// A pod: a network namespace and a container ID.
-pub struct Pod {
-    pub ns: Namespace,
-    pub id: String,
+pub(crate) struct Pod {
+    pub(crate) ns: Namespace,
+    pub(crate) id: String,
 }
 
 impl Pod {
-    pub fn new(id: &str) -> Pod {
+    pub(crate) fn new(id: &str) -> Pod {
         Pod { ns: Namespace::new(), id: id.to_owned() }
     }
 
@@ -139,12 +139,12 @@ impl Pod {
     }
 
     /// `ip -j addr show dev NAME` of the pod.
-    pub fn link(&self, name: &str) -> Value {
+    pub(crate) fn link(&self, name: &str) -> Value {
         self.ns.json(&format!("ip -j addr show dev {name}"))[0].clone()
     }
 
     /// Names of its links.
-    pub fn links(&self) -> Vec<String> {
+    pub(crate) fn links(&self) -> Vec<String> {
         let all = self.ns.json("ip -j link");
         all.as_array().unwrap().iter().map(|l| l["ifname"].as_str().unwrap().to_owned()).collect()
     }
@@ -162,12 +162,15 @@ fn list(dir: &Path, found: &mut Vec<String>) {
     }
 }
 
-/// The host's bridge stays, as with the original: what changes with time in `ip -j` is taken out.
+/// What changes by itself in `ip -j` is taken out: the bridge, which stays as with the original, notices only after a while that its last
+/// port has gone.
 fn without_counters(mut value: Value) -> Value {
     match &mut value {
         Value::Array(elements) => elements.iter_mut().for_each(|e| *e = without_counters(e.take())),
         Value::Object(members) => {
-            for key in ["valid_life_time", "preferred_life_time", "handle", "expires"] {
+            for key in
+                ["valid_life_time", "preferred_life_time", "handle", "expires", "operstate", "flags", "tentative"]
+            {
                 members.remove(key);
             }
             members.values_mut().for_each(|v| *v = without_counters(v.take()));
