@@ -226,7 +226,7 @@ impl Nft {
     /// The rules of a chain in their order; none if the chain or its table is not there.
     ///
     /// # Errors
-    /// `EPERM`; `EINVAL` from a kernel without nf_tables; `EINTR` if others change the ruleset so often that it cannot be read in one piece.
+    /// `EPERM`; `EOPNOTSUPP` from a kernel without nf_tables; `EINTR` if others change the ruleset so often that it cannot be read in one piece.
     pub fn rules(&mut self, chain: Chain<'_>) -> Result<Vec<Rule>> {
         self.dump_rules(chain.table, Some(chain.name))
     }
@@ -242,7 +242,7 @@ impl Nft {
     /// The chain is there.
     ///
     /// # Errors
-    /// `EPERM`; `EINVAL` from a kernel without nf_tables.
+    /// `EPERM`; `EOPNOTSUPP` from a kernel without nf_tables.
     pub fn has_chain(&mut self, chain: Chain<'_>) -> Result<bool> {
         let error = |e, kernel| Error { kernel, ..Error::new("look for nftables", chain.to_string(), e) };
         let mut request = Writer::default();
@@ -260,7 +260,7 @@ impl Nft {
             }
             answer = match received.kind {
                 message::NEWCHAIN => Ok(true),
-                NLMSG_ERROR => match Errno::from_raw_os_error(errno(received.payload)) {
+                NLMSG_ERROR => match unread(received.payload) {
                     Errno::NOENT => Ok(false),
                     e => Err(error(e, words(&received, &request.bytes))),
                 },
@@ -294,8 +294,7 @@ impl Nft {
                     message::NEWRULE => rules.extend(Rule::read(received.payload)),
                     NLMSG_DONE => end = Some(Ok(())),
                     NLMSG_ERROR => {
-                        let errno = Errno::from_raw_os_error(errno(received.payload));
-                        end = Some(Err(error(errno, words(&received, &request.bytes))));
+                        end = Some(Err(error(unread(received.payload), words(&received, &request.bytes))));
                     }
                     _ => (),
                 }
@@ -350,6 +349,15 @@ fn failed(step: &Step, errno: Errno, kernel: String) -> Error {
 /// The error number in the payload of `NLMSG_ERROR`, positive; 0 is an ack.
 fn errno(payload: &[u8]) -> i32 {
     wire::u32_at(payload, 0).map_or(Errno::IO.raw_os_error(), |e| e.cast_signed().saturating_neg())
+}
+
+/// The error number in the refusal of a read. nfnetlink says `EINVAL` where nf_tables is not there to read from, but `EOPNOTSUPP` to a
+/// batch; here it is the same.
+fn unread(payload: &[u8]) -> Errno {
+    match Errno::from_raw_os_error(errno(payload)) {
+        Errno::INVAL => Errno::OPNOTSUPP,
+        errno => errno,
+    }
 }
 
 /// What the extended ack says about a refused message: the kernel's text, or else the name that it points at (nf_tables gives no text for

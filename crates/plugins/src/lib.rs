@@ -10,8 +10,10 @@ pub mod interface;
 pub mod ipam;
 mod loopback;
 mod macvlan;
+pub mod masquerade;
 mod registry;
 pub mod skel;
+pub mod spoofcheck;
 mod static_;
 
 pub use bridge::Bridge;
