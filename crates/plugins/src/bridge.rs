@@ -7,17 +7,15 @@ mod check;
 mod conf;
 mod gateway;
 mod host;
-mod pending;
 
-use cni::{Call, CniResult, Code, Interface, Invoke, Json, Result, Version};
+use cni::{Call, CniResult, Code, Interface, Invoke, Result, Version};
 use netlink::{Netns, Rtnl};
 
 use crate::interface::{self, Made, Plan, Settings, Target};
-use crate::{Plugin, every, ipam, kernel};
+use crate::masquerade::Masquerade;
+use crate::{Plugin, every, ipam, kernel, spoofcheck};
 use conf::{Conf, flag};
 use gateway::Gateways;
-use pending::masquerade::Masquerade;
-use pending::spoofcheck;
 
 /// The container's interface in the result, after bridge and host's end.
 const CONTAINER: usize = 2;
@@ -113,13 +111,12 @@ impl Plugin for Bridge {
     }
 
     fn del(&self, call: &Call, delegates: &dyn Invoke) -> Result<()> {
-        let backend = call.conf.get("ipMasqBackend").and_then(Json::as_str).unwrap_or_default();
         let rules = |wanted: bool, teardown: &dyn Fn() -> Result<()>| if wanted { teardown() } else { Ok(()) };
         every([
             interface::remove(call),
             ipam::del(call, delegates),
             rules(flag(call, "macspoofchk"), &|| spoofcheck::teardown(&call.container_id, &call.ifname)),
-            rules(flag(call, "ipMasq"), &|| masquerade(call, backend).teardown()),
+            rules(flag(call, "ipMasq"), &|| masquerade(call, "").teardown()),
         ])
     }
 
@@ -143,11 +140,16 @@ impl Plugin for Bridge {
     }
 
     fn gc(&self, call: &Call, delegates: &dyn Invoke) -> Result<()> {
-        ipam::gc(call, delegates)
+        let rules = || match crate::valid_attachments(call)? {
+            Some(valid) if flag(call, "ipMasq") => Masquerade::gc(call.network(), &valid),
+            _ => Ok(()),
+        };
+        every([ipam::gc(call, delegates), rules()])
     }
 }
 
 fn masquerade<'a>(call: &'a Call, backend: &'a str) -> Masquerade<'a> {
+    let backend = (!backend.is_empty()).then_some(backend);
     Masquerade { network: call.network(), container_id: &call.container_id, ifname: &call.ifname, backend }
 }
 

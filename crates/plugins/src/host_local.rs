@@ -14,7 +14,6 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use cni::{Call, CniResult, Code, Error, Invoke, IpConfig, Result};
-use serde::Deserialize;
 
 use crate::Plugin;
 use config::Config;
@@ -91,25 +90,12 @@ impl Plugin for HostLocal {
     }
 
     fn gc(&self, call: &Call, _delegates: &dyn Invoke) -> Result<()> {
-        // The second key is what libcni calls it too, for runtimes that read an early draft.
-        let valid = call.conf.get("cni.dev/valid-attachments").or_else(|| call.conf.get("cni.dev/attachments"));
-        let Some(valid) = valid else { return Ok(()) };
-        let valid: Vec<Attachment> = cni::json::from_json(valid)
-            .map_err(|e| Error::new(Code::DECODE, format!("key \"cni.dev/valid-attachments\": {e}")))?;
+        let Some(valid) = crate::valid_attachments(call)? else { return Ok(()) };
         let keys: std::collections::HashSet<String> =
             valid.into_iter().flat_map(|a| [format!("{}\r\n{}", a.container_id, a.ifname), a.container_id]).collect();
         let Some(mut store) = Store::open(&config::directory(call)?, false)? else { return Ok(()) };
         store.release_unless(|owner| keys.contains(owner))
     }
-}
-
-/// One of `cni.dev/valid-attachments`.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Attachment {
-    #[serde(rename = "containerID")]
-    container_id: String,
-    ifname: String,
 }
 
 /// What a reservation of this attachment says.

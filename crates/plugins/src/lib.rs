@@ -96,3 +96,27 @@ pub fn every(steps: impl IntoIterator<Item = Result<()>>) -> Result<()> {
     }
     Err(first)
 }
+
+/// An attachment that a GC is to leave alone: one of `cni.dev/valid-attachments`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(default)]
+pub struct Attachment {
+    /// The container.
+    #[serde(rename = "containerID")]
+    pub container_id: String,
+    /// The interface in it.
+    pub ifname: String,
+}
+
+/// The attachments that a GC is to leave alone; `None` if the call does not say, which is no reason to remove anything.
+///
+/// # Errors
+/// If the list cannot be read.
+pub fn valid_attachments(call: &Call) -> Result<Option<Vec<Attachment>>> {
+    // The second key is what libcni calls it too, for runtimes that read an early draft.
+    let valid = call.conf.get("cni.dev/valid-attachments").or_else(|| call.conf.get("cni.dev/attachments"));
+    valid
+        .map(cni::json::from_json)
+        .transpose()
+        .map_err(|e| Error::new(cni::Code::DECODE, format!("key \"cni.dev/valid-attachments\": {e}")))
+}

@@ -17,7 +17,7 @@ use ipnet::IpNet;
 use netlink::nft::{Batch, Nft};
 use rustix::io::Errno;
 
-use crate::kernel;
+use crate::{Attachment, every, kernel};
 
 /// How often a change is worked out anew because another process changed the ruleset meanwhile.
 const ATTEMPTS: u32 = 12;
@@ -108,7 +108,7 @@ impl Masquerade<'_> {
             iptables_nft::remove(nft, batch, &chain)
         });
         let legacy = iptables::remove_legacy(&chain);
-        both(nf_tables, legacy).map_err(|e| {
+        every([nf_tables, legacy]).map_err(|e| {
             e.context(format_args!(
                 "failed to remove the masquerade rules of container {} in network \"{}\"",
                 self.container_id, self.network
@@ -116,15 +116,14 @@ impl Masquerade<'_> {
         })
     }
 
-    /// Removes the rules of all attachments of `network` but those in `valid` (container id, interface name), whichever backend made them.
+    /// Removes the rules of all attachments of `network` but the valid ones, whichever backend made them.
     ///
     /// # Errors
     /// As [`Masquerade::teardown`].
-    pub fn gc(network: &str, valid: &[(String, String)]) -> Result<()> {
-        let attachment =
-            |(container_id, ifname): &'_ (String, String)| names::instance_of(network, ifname, container_id);
-        let instances: Vec<String> = valid.iter().map(attachment).collect();
-        let chains: Vec<String> = valid.iter().map(|(id, _)| names::chain(network, id)).collect();
+    pub fn gc(network: &str, valid: &[Attachment]) -> Result<()> {
+        let instances: Vec<String> =
+            valid.iter().map(|a| names::instance_of(network, &a.ifname, &a.container_id)).collect();
+        let chains: Vec<String> = valid.iter().map(|a| names::chain(network, &a.container_id)).collect();
         let stale = |chain: &str| !chains.iter().any(|c| c == chain);
         let prefix = names::network(network) + "-";
         let nf_tables = in_nf_tables(|nft, batch| {
@@ -133,7 +132,7 @@ impl Masquerade<'_> {
             })?;
             iptables_nft::remove_others(nft, batch, network, stale)
         });
-        both(nf_tables, iptables::remove_others_legacy(network, stale))
+        every([nf_tables, iptables::remove_others_legacy(network, stale)])
             .map_err(|e| e.context(format_args!("failed to clean up the masquerade rules of network \"{network}\"")))
     }
 }
@@ -166,11 +165,4 @@ pub(crate) fn in_nf_tables(plan: impl Fn(&mut Nft, &mut Batch) -> netlink::Resul
 /// What a kernel without nfnetlink, without nf_tables, or without its `inet` family says.
 fn unavailable(e: &netlink::Error) -> bool {
     [Errno::PROTONOSUPPORT, Errno::OPNOTSUPP, Errno::AFNOSUPPORT].iter().any(|known| e.is(*known))
-}
-
-fn both(first: Result<()>, second: Result<()>) -> Result<()> {
-    match (first, second) {
-        (Err(e), Err(also)) => Err(e.with_details(also.to_string())),
-        (first, second) => first.and(second),
-    }
 }

@@ -161,7 +161,7 @@ fn in_legacy(with: impl Fn(&str, &str) -> Result<()>) -> Result<()> {
         let [iptables, restore] =
             if program::exists(family.legacy[0]) { family.legacy } else { [family.iptables, family.restore] };
         if program::exists(iptables) {
-            done = super::both(done, with(iptables, restore));
+            done = crate::every([done, with(iptables, restore)]);
         }
     }
     done
