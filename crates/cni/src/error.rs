@@ -104,3 +104,19 @@ impl From<crate::json::Error> for Error {
         Error::new(Code::DECODE, format!("failed to read the network configuration: {e}"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_object_of_the_specification() {
+        let error = Error::new(Code::TRY_AGAIN, "m").context("at").with_details("d \"q\"");
+        assert_eq!(
+            error.to_json("1.0.0").to_vec(),
+            br#"{"cniVersion":"1.0.0","code":11,"msg":"at: m","details":"d \"q\""}"#
+        );
+        assert_eq!(Error::internal("m").to_json("").to_vec(), br#"{"cniVersion":"","code":999,"msg":"m"}"#);
+        assert_eq!(error.to_string(), "at: m; d \"q\"");
+    }
+}

@@ -1,4 +1,18 @@
 //! Files that are there whole or not at all, whenever the process is killed.
+//!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! use plexus_cni::file::{self, Durability};
+//!
+//! let reservation = dir.path().join("10.1.2.3");
+//! assert!(file::create_exclusive(&reservation, b"container f00", 0o600, Durability::Synced)?);
+//! assert!(!file::create_exclusive(&reservation, b"container bar", 0o600, Durability::Synced)?);
+//! assert_eq!(file::read(&reservation, 1_000)?.as_deref(), Some(&b"container f00"[..]));
+//! assert!(file::remove(&reservation, Durability::Cached)?);
+//! # Ok(())
+//! # }
+//! ```
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -8,6 +22,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 
 use crate::{Code, Error, Result};
+
+#[cfg(test)]
+mod tests;
 
 /// What a write survives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,10 +88,7 @@ pub fn create_exclusive(path: &Path, bytes: &[u8], mode: u32, durability: Durabi
         }
         // Filesystems without O_TMPFILE say one of these (open(2)).
         Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::ISDIR | rustix::io::Errno::INVAL) => {
-            let temp = temporary(path);
-            let linked = write_temporary(&temp, bytes, mode, durability).and_then(|()| fs::hard_link(&temp, path));
-            let _ = fs::remove_file(&temp);
-            linked
+            create_linked(path, bytes, mode, durability)
         }
         Err(e) => Err(e.into()),
     };
@@ -83,6 +97,14 @@ pub fn create_exclusive(path: &Path, bytes: &[u8], mode: u32, durability: Durabi
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(false),
         Err(e) => Err(failed("create", path, &e)),
     }
+}
+
+/// [`create_exclusive`] without `O_TMPFILE`: whole beside, then linked.
+fn create_linked(path: &Path, bytes: &[u8], mode: u32, durability: Durability) -> io::Result<()> {
+    let temp = temporary(path);
+    let linked = write_temporary(&temp, bytes, mode, durability).and_then(|()| fs::hard_link(&temp, path));
+    let _ = fs::remove_file(&temp);
+    linked
 }
 
 /// Gives an open file without a name its name. Without the right to do it by descriptor (open(2), `O_TMPFILE`), by /proc.

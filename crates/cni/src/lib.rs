@@ -1,5 +1,7 @@
 //! The Container Network Interface specification 1.1.0 (and every version back to 0.1.0), as a library.
 //!
+//! A plugin begins with [`env::call`]; a runtime with [`load::network`] and [`chain::add`]. The README has both in full.
+//!
 //! Owns: what a runtime and a plugin say to each other, and what libcni keeps on disk. Knows nothing of kernels, Kubernetes or Plexus.
 
 pub mod args;
@@ -28,3 +30,8 @@ pub use version::Version;
 
 /// `Result` with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// The README's examples, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
