@@ -36,7 +36,7 @@ pub struct Settings {
     pub dad: bool,
     /// Announce IPv4 addresses when the link comes up.
     pub arp_notify: bool,
-    /// Announce IPv6 addresses when the link comes up.
+    /// Announce IPv6 addresses when the link comes up (the kernel does for those without detection too, since 4.15).
     pub ndisc_notify: bool,
 }
 
@@ -47,8 +47,6 @@ pub struct Target<'a> {
     pub name: &'a str,
     /// Its index in the container's namespace.
     pub index: u32,
-    /// Its MAC address.
-    pub mac: Option<Mac>,
 }
 
 impl Plan {
@@ -147,12 +145,8 @@ impl Plan {
             rtnl.add_address(target.index, *address, flags).map_err(|e| context(e, target.name))?;
         }
         set_up(rtnl, target.index)?;
-        if self.has_ipv6() {
-            if settings.dad {
-                settle(rtnl, target)?;
-            } else if settings.ndisc_notify {
-                announce(rtnl, target)?;
-            }
+        if self.has_ipv6() && settings.dad {
+            settle(rtnl, target)?;
         }
         for route in &self.routes {
             rtnl.add_route(&kernel_route(route, target.index)).map_err(|e| self.route_failed(e, route, target.name))?;
@@ -254,12 +248,6 @@ fn settle(rtnl: &mut Rtnl, target: &Target<'_>) -> Result<()> {
         }
         std::thread::sleep(Duration::from_millis(10));
     }
-}
-
-/// Makes the kernel send unsolicited neighbour advertisements for addresses without duplicate address detection. It sends them by itself
-/// only when detection ends (`addrconf_dad_completed`), and, with `ndisc_notify`, when the MAC address is set, changed or not.
-fn announce(rtnl: &mut Rtnl, target: &Target<'_>) -> Result<()> {
-    rtnl.change_link(target.index, &LinkChange { mac: target.mac, ..LinkChange::default() }).map_err(kernel)
 }
 
 /// Opens the container's namespace for ADD and CHECK.

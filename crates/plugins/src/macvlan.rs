@@ -256,7 +256,7 @@ fn bring_up(rtnl: &mut Rtnl, call: &Call, conf: &Conf, plan: Option<&Plan>) -> R
         return Ok(link);
     };
     plan.check_mtu(Some(link.mtu))?;
-    let target = Target { name: &link.name, index: link.index, mac: link.mac };
+    let target = Target { name: &link.name, index: link.index };
     plan.apply(rtnl, &target, Settings { dad: conf.dad, arp_notify: true, ndisc_notify: true })?;
     Ok(link)
 }
