@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::stats::Spread;
+use super::stats::{Spread, round};
 use crate::runtime::{self, Attachment};
 
 /// Addresses in use in the full case.
@@ -22,6 +22,8 @@ pub(crate) struct HostLocal {
     pub(crate) program: String,
     /// Addresses in use before each ADD.
     pub(crate) in_use: u32,
+    /// The first ADD in a directory that another program filled, in milliseconds.
+    pub(crate) first_add: f64,
     /// ADD.
     pub(crate) add: Spread,
     /// DEL.
@@ -39,15 +41,17 @@ pub(crate) fn measure(
     rounds: usize,
 ) -> Result<Vec<HostLocal>> {
     let cases = [0, MANY];
-    for in_use in cases {
-        fill(&state.join(format!("host-local-{in_use}/hl")), in_use)?;
+    // A directory for each program: what one of them remembers of its own, the other would make it forget.
+    let folder = |p: usize, in_use: u32| state.join(format!("host-local-{p}-{in_use}"));
+    for (p, in_use) in (0..programs.len()).flat_map(|p| cases.map(|c| (p, c))) {
+        fill(&folder(p, in_use).join("hl"), in_use)?;
     }
     let mut times = vec![(Vec::new(), Vec::new()); programs.len() * cases.len()];
     for round in 0..rounds {
         for (p, (_, dir)) in programs.iter().enumerate() {
             for (c, in_use) in cases.iter().enumerate() {
                 let (adds, dels): &mut (Vec<Duration>, Vec<Duration>) = &mut times[p * cases.len() + c];
-                let data = state.join(format!("host-local-{in_use}"));
+                let data = folder(p, *in_use);
                 let conf = serde_json::json!({ "cniVersion": "0.3.1", "name": "hl", "type": "bridge",
                     "ipam": { "type": "host-local", "subnet": "10.64.0.0/16", "dataDir": data } });
                 let attachment = Attachment {
@@ -66,6 +70,7 @@ pub(crate) fn measure(
     let rows = named.zip(&times).map(|((program, in_use), (adds, dels))| HostLocal {
         program: program.into(),
         in_use,
+        first_add: adds.first().map_or(0.0, |t| round(t.as_secs_f64() * 1e3)),
         add: Spread::of(adds),
         del: Spread::of(dels),
     });

@@ -198,20 +198,15 @@ impl Results {
             let _ = writeln!(text, "  {} {:<36}{:>9}{:>9}{memory:>12}", c.verb, c.chain, c.processes, c.syscalls);
         }
         let n = self.host_local.first().map_or(0, |h| h.add.n);
-        let _ = writeln!(
-            text,
-            "\n{:<42}{:>9}{:>9}{:>9}{:>12}",
-            format!("host-local alone ({n} of each), ms"),
-            "in use",
-            "ADD p50",
-            "ADD p99",
-            "DEL p50"
-        );
+        let title = format!("host-local alone ({n} of each), ms");
+        let heads = ["in use", "ADD p50", "ADD p99", "first", "DEL p50"];
+        let [a, b, c, d, e] = heads;
+        let _ = writeln!(text, "\n{title:<42}{a:>9}{b:>9}{c:>9}{d:>9}{e:>9}");
         for h in &self.host_local {
             let _ = writeln!(
                 text,
-                "  {:<40}{:>9}{:>9.2}{:>9.2}{:>12.2}",
-                h.program, h.in_use, h.add.p50, h.add.p99, h.del.p50
+                "  {:<40}{:>9}{:>9.2}{:>9.2}{:>9.2}{:>9.2}",
+                h.program, h.in_use, h.add.p50, h.add.p99, h.first_add, h.del.p50
             );
         }
         let _ = writeln!(text, "\nbounds");
