@@ -351,11 +351,11 @@ fn only_lo(pod: &str) -> Result<()> {
 /// Why a thing stays after DEL, if it is one that stays: what belongs to no pod.
 fn by_design(thing: &str) -> Option<&'static str> {
     let bridge = thing == "cni0" || thing.contains(" dev cni0 ") || thing.starts_with("cni0 ");
-    let range = thing.ends_with("/last_reserved_ip.0") || thing.ends_with("/lock");
+    let range = ["/last_reserved_ip.0", "/lock", "/.plexus-index"].iter().any(|name| thing.ends_with(name));
     let folder = thing.starts_with("/var/lib/cni") && Path::new(thing).is_dir() && !thing.contains("plexus-demo-");
     match (bridge, range, folder) {
         (true, ..) => Some("stays: cni0, which waits for the next pod"),
-        (_, true, _) => Some("stays: host-local's lock, and the last address that it gave out"),
+        (_, true, _) => Some("stays: host-local's lock, index and last address of each range"),
         (.., true) => Some("stays: empty folders"),
         _ => None,
     }

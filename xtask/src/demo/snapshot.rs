@@ -33,7 +33,9 @@ impl Snapshot {
         let mut all = BTreeMap::new();
         all.insert("links".into(), links);
         all.insert("addresses".into(), lines(addresses()?));
-        all.insert("routes".into(), lines(sh("ip route show table all")? + &sh("ip -6 route show table all")?));
+        // "linkdown" comes and goes with the carrier, the route stays.
+        let routes = sh("ip route show table all")? + &sh("ip -6 route show table all")?;
+        all.insert("routes".into(), lines(routes.replace(" linkdown", "")));
         all.insert("rules".into(), lines(sh("ip rule")? + &sh("ip -6 rule")?));
         all.insert("network namespaces".into(), lines(sh("ip netns")?));
         all.insert("mounts".into(), mounts);

@@ -45,6 +45,8 @@ pub(crate) fn make() -> Result<()> {
     sh(&format!("ip netns add {OUTSIDE}"))?;
     sh("ip link set lo up")?;
     sh(&format!("ip link add eth0 type veth peer name eth0 netns {OUTSIDE}"))?;
+    // A link-local address would come by itself a while later, between two looks at what there is.
+    sh("ip link set eth0 addrgenmode none")?;
     sh("ip addr add 192.168.122.10/24 dev eth0")?;
     sh("ip link set eth0 up")?;
     for command in ["link set lo up", "addr add 192.168.122.1/24 dev eth0", "link set eth0 up"] {
