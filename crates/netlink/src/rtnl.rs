@@ -85,7 +85,11 @@ impl Rtnl {
                 Answer::Message { kind, payload } if kind == wanted => found.extend(parse(payload)),
                 Answer::Message { .. } => {}
                 Answer::Refused(refusal) => refused = Some(refusal),
-            })?;
+            });
+            let exchange = match exchange {
+                Err(refusal) if refusal.errno == Errno::NOBUFS => continue,
+                exchange => exchange?,
+            };
             match refused {
                 // The kernel's own word for a dump that met a change, from some of its dumpers.
                 Some(refusal) if refusal.errno == Errno::INTR => {}

@@ -1,30 +1,22 @@
 //! Links: creating one complete in a single request, looking, changing, removing in batches.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 
-use netlink_packet_core::{DefaultNla, NLA_F_NESTED, NLM_F_CREATE, NLM_F_ECHO, NLM_F_EXCL};
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_ECHO, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::link::{
-    AfSpecInet, AfSpecUnspec, InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoMacVlan, InfoPortData, InfoPortKind,
-    InfoVeth, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage, MacVlanMode,
-};
+use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage};
 use rustix::io::Errno;
 
 use crate::socket::{Answer, Refusal};
 use crate::{Mac, Netns, Result, Rtnl};
+use message::{by_index, by_name, check_name};
 
+mod message;
 pub(crate) mod parse;
 pub(crate) mod vlan;
 
 /// The link group that [`Rtnl::delete_links`] gathers links in ("Plxs"): nobody else's, and not 0, which all links are in.
 const DOOMED: u32 = 0x506c_7873;
-
-/// The longest name (IFNAMSIZ without the NUL); longer ones are alternative names.
-const LONGEST_NAME: usize = 15;
-
-// include/uapi/linux/if_link.h, for what the message crate has no type for.
-const IFLA_ALT_IFNAME: u16 = 53;
-const IFLA_INET_CONF: u16 = 1;
 
 /// A link to be made: everything here goes into the request that creates it.
 #[derive(Debug)]
@@ -202,134 +194,6 @@ pub struct LinkChange<'a> {
     pub ipv4_conf: &'a [(u16, u32)],
 }
 
-impl LinkKind<'_> {
-    /// What its creation is called in errors.
-    fn creation(&self) -> &'static str {
-        match self {
-            LinkKind::Bridge { .. } => "create bridge",
-            LinkKind::Veth(_) => "create veth pair",
-            LinkKind::Macvlan { .. } => "create macvlan",
-            LinkKind::Dummy => "create dummy",
-        }
-    }
-
-    /// IFLA_LINKINFO.
-    fn info(&self) -> Vec<LinkInfo> {
-        let (kind, data) = match self {
-            LinkKind::Bridge { vlan_filtering } => {
-                let data = vlan_filtering.then(|| InfoData::Bridge(vec![InfoBridge::VlanFiltering(true)]));
-                (InfoKind::Bridge, data)
-            }
-            LinkKind::Veth(peer) => (InfoKind::Veth, Some(InfoData::Veth(InfoVeth::Peer(peer.message())))),
-            LinkKind::Macvlan { mode, bc_queue_len } => {
-                let mode = match mode {
-                    MacvlanMode::Private => MacVlanMode::Private,
-                    MacvlanMode::Vepa => MacVlanMode::Vepa,
-                    MacvlanMode::Bridge => MacVlanMode::Bridge,
-                    MacvlanMode::Passthru => MacVlanMode::Passthrough,
-                };
-                let queue = bc_queue_len.map(InfoMacVlan::BcQueueLen);
-                let data = std::iter::once(InfoMacVlan::Mode(mode)).chain(queue).collect();
-                (InfoKind::MacVlan, Some(InfoData::MacVlan(data)))
-            }
-            LinkKind::Dummy => (InfoKind::Dummy, None),
-        };
-        std::iter::once(LinkInfo::Kind(kind)).chain(data.map(LinkInfo::Data)).collect()
-    }
-}
-
-impl VethPeer<'_> {
-    /// VETH_INFO_PEER: a link message within the message.
-    fn message(&self) -> LinkMessage {
-        let mut message = LinkMessage::default();
-        let attributes = &mut message.attributes;
-        attributes.push(LinkAttribute::IfName(self.name.to_owned()));
-        attributes.extend(self.mtu.map(LinkAttribute::Mtu));
-        attributes.extend(self.mac.map(|mac| LinkAttribute::Address(mac.0.to_vec())));
-        attributes.extend(self.netns.map(|netns| LinkAttribute::NetNsFd(netns.as_raw_fd())));
-        message
-    }
-}
-
-impl NewLink<'_> {
-    /// The whole request.
-    fn message(&self, netns: Option<&Netns>) -> RouteNetlinkMessage {
-        let mut message = LinkMessage::default();
-        if self.up {
-            set_flag(&mut message, LinkFlags::Up, true);
-        }
-        let attributes = &mut message.attributes;
-        attributes.push(LinkAttribute::IfName(self.name.to_owned()));
-        attributes.extend(self.mtu.map(LinkAttribute::Mtu));
-        attributes.extend(self.mac.map(|mac| LinkAttribute::Address(mac.0.to_vec())));
-        attributes.extend(self.master.map(LinkAttribute::Controller));
-        attributes.extend(self.parent.map(LinkAttribute::Link));
-        attributes.extend(netns.map(|netns| LinkAttribute::NetNsFd(netns.as_fd().as_raw_fd())));
-        attributes.push(LinkAttribute::LinkInfo(self.kind.info()));
-        RouteNetlinkMessage::NewLink(message)
-    }
-
-    /// What it is called in errors.
-    fn object(&self) -> String {
-        match &self.kind {
-            LinkKind::Veth(peer) => format!("{} with peer {}", self.name, peer.name),
-            _ => self.name.to_owned(),
-        }
-    }
-
-    /// The names are names: the kernel cuts one at a NUL byte and takes `%d` as a pattern, and would make a link of another name.
-    fn check_names(&self) -> Result<(), Refusal> {
-        check_name(self.name)?;
-        match &self.kind {
-            LinkKind::Veth(peer) => check_name(peer.name),
-            _ => Ok(()),
-        }
-    }
-}
-
-fn check_name(name: &str) -> Result<(), Refusal> {
-    let bad = |c: char| c == '/' || c == ':' || c == '%' || c == '\0' || c.is_ascii_whitespace();
-    if name.is_empty() || name.len() > LONGEST_NAME || name == "." || name == ".." || name.contains(bad) {
-        let text = format!("{name:?} is not a link name: 1 to {LONGEST_NAME} bytes without '/', ':', '%' and blanks");
-        return Err(Refusal::new(Errno::INVAL, &text));
-    }
-    Ok(())
-}
-
-impl LinkChange<'_> {
-    /// The request, without what says which link.
-    fn message(&self) -> LinkMessage {
-        let mut message = LinkMessage::default();
-        let flags =
-            [(LinkFlags::Up, self.up), (LinkFlags::Promisc, self.promisc), (LinkFlags::Allmulti, self.allmulti)];
-        for (flag, value) in flags {
-            if let Some(value) = value {
-                set_flag(&mut message, flag, value);
-            }
-        }
-        let attributes = &mut message.attributes;
-        attributes.extend(self.name.map(|name| LinkAttribute::IfName(name.to_owned())));
-        attributes.extend(self.mtu.map(LinkAttribute::Mtu));
-        attributes.extend(self.mac.map(|mac| LinkAttribute::Address(mac.0.to_vec())));
-        attributes.extend(self.master.map(LinkAttribute::Controller));
-        attributes.extend(self.txqlen.map(LinkAttribute::TxQueueLen));
-        attributes.extend(self.alias.map(|alias| LinkAttribute::IfAlias(alias.to_owned())));
-        attributes.extend(self.netns.map(|netns| LinkAttribute::NetNsFd(netns.as_raw_fd())));
-        if !self.ipv4_conf.is_empty() {
-            // The crate's type for this leaves out settings that are 0.
-            let mut conf = Vec::with_capacity(self.ipv4_conf.len() * 8);
-            for (setting, value) in self.ipv4_conf {
-                conf.extend(8_u16.to_ne_bytes());
-                conf.extend(setting.to_ne_bytes());
-                conf.extend(value.to_ne_bytes());
-            }
-            let conf = DefaultNla::new(IFLA_INET_CONF | NLA_F_NESTED, conf);
-            attributes.push(LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet(vec![AfSpecInet::Other(conf)])]));
-        }
-        message
-    }
-}
-
 impl Rtnl {
     /// Creates a link in the socket's namespace and returns it: the kernel echoes the new link with the acknowledgement (NLM_F_ECHO, since
     /// Linux 6.2), so there is no second request but on older ones. What the echo was too early for is [`NewLink`]'s: `master` is set, but
@@ -417,18 +281,12 @@ impl Rtnl {
     /// Changes settings of a bridge port (IFLA_INFO_SLAVE_DATA).
     ///
     /// # Errors
-    /// `EINVAL` if the link is not a port of a bridge.
+    /// `EOPNOTSUPP` if the link is not a port of a bridge.
     pub fn change_port(&mut self, index: u32, port: &BridgePort) -> Result<()> {
-        let hairpin = port.hairpin.map(InfoBridgePort::HairpinMode);
-        let settings: Vec<_> = hairpin.into_iter().chain(port.isolated.map(InfoBridgePort::Isolated)).collect();
-        if settings.is_empty() {
+        if *port == BridgePort::default() {
             return Ok(());
         }
-        let mut message = by_index(index);
-        let kind = LinkInfo::PortKind(InfoPortKind::Bridge);
-        message
-            .attributes
-            .push(LinkAttribute::LinkInfo(vec![kind, LinkInfo::PortData(InfoPortData::BridgePort(settings))]));
+        let message = port.message(index);
         self.request(&RouteNetlinkMessage::NewLink(message), 0)
             .map_err(|refusal| refusal.on("change bridge port", self.name_of(index)))
     }
@@ -454,8 +312,9 @@ impl Rtnl {
         if let &[name] = names {
             return self.delete_link(name).map(usize::from);
         }
+        let names = unique(names);
         // All in one exchange: each into the group, then the group away. The kernel removes no link of a group if one cannot be removed.
-        for name in names {
+        for name in &names {
             let mut message = by_name(name);
             message.attributes.push(LinkAttribute::Group(DOOMED));
             self.push(&RouteNetlinkMessage::SetLink(message), 0);
@@ -479,7 +338,11 @@ impl Rtnl {
             (Ok(None), gathered) => Ok(gathered),
             // None of them was there, so neither was the group.
             (Ok(Some(refusal)), 0) if refusal.errno == Errno::NODEV => Ok(0),
-            _ => self.delete_each(names),
+            // Another process did the same in this namespace at the same time, and its removal of the group took ours along.
+            (Ok(Some(refusal)), gathered) if refusal.errno == Errno::NODEV => {
+                self.delete_each(&names).map(|_| gathered)
+            }
+            _ => self.delete_each(&names),
         }
     }
 
@@ -504,23 +367,13 @@ impl Rtnl {
     }
 }
 
-fn by_index(index: u32) -> LinkMessage {
-    let mut message = LinkMessage::default();
-    message.header.index = index;
-    message
-}
-
-fn by_name(name: &str) -> LinkMessage {
-    let mut message = LinkMessage::default();
-    message.attributes.push(if name.len() <= LONGEST_NAME {
-        LinkAttribute::IfName(name.to_owned())
-    } else {
-        LinkAttribute::Other(DefaultNla::new(IFLA_ALT_IFNAME, [name.as_bytes(), &[0]].concat()))
-    });
-    message
-}
-
-fn set_flag(message: &mut LinkMessage, flag: LinkFlags, value: bool) {
-    message.header.change_mask |= flag;
-    message.header.flags.set(flag, value);
+/// The names without repetitions.
+fn unique<'a>(names: &[&'a str]) -> Vec<&'a str> {
+    let mut unique = Vec::with_capacity(names.len());
+    for name in names {
+        if !unique.contains(name) {
+            unique.push(*name);
+        }
+    }
+    unique
 }
