@@ -74,3 +74,31 @@ fn quoted(s: &str) -> String {
     quoted.push('"');
     quoted
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OF: Masquerade<'_> = Masquerade { network: "mynet", container_id: "abc123", ifname: "eth0", backend: None };
+
+    /// As the bridge plugin 1.9.1 names them.
+    #[test]
+    fn names_are_those_of_the_originals() {
+        assert_eq!(chain("mynet", "abc123"), "CNI-70a29d9dc18bc4d652ea5d59");
+        assert!(is_chain("CNI-70a29d9dc18bc4d652ea5d59"));
+        assert!(!is_chain("CNI-DN-70a29d9dc18bc4d652ea5") && !is_chain("CNI-HOSTPORT-MASQ"));
+        assert_eq!(comment(&OF), "d23676b4f2d9fe04-ebce0e3dd4dafae3, net: mynet, if: eth0, id: abc123");
+        assert!(comment(&OF).starts_with(&network("mynet")));
+        assert_eq!(iptables_comment("mynet", "abc123"), "name: \"mynet\" id: \"abc123\"");
+        assert!(iptables_comment("mynet", "abc123").starts_with(&iptables_comment_of("mynet")));
+        // A network whose name only begins alike is another one.
+        assert!(!iptables_comment("mynet2", "abc123").starts_with(&iptables_comment_of("mynet")));
+    }
+
+    #[test]
+    fn quotes_and_control_characters_do_no_harm() {
+        let nasty = Masquerade { network: "a\"b\n-A X", ..OF };
+        assert!(!comment(&nasty).contains('"'));
+        assert_eq!(iptables_comment(nasty.network, "c"), "name: \"a\\\"b\\x0a-A X\" id: \"c\"");
+    }
+}
