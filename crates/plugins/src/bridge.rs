@@ -185,9 +185,7 @@ fn host_layer3(rtnl: &mut Rtnl, conf: &Conf, bridge: &netlink::Link, gateways: &
         _ => Some(host::ensure_vlan_gateway(rtnl, conf, bridge)?),
     };
     let link = vlan.as_ref().unwrap_or(bridge);
-    for address in gateways {
-        host::ensure_address(rtnl, conf, link, *address)?;
-    }
+    host::ensure_addresses(rtnl, conf, link, gateways)?;
     for ipv4 in [true, false] {
         if gateways.iter().any(|a| a.addr().is_ipv4() == ipv4) {
             host::enable_forwarding(ipv4)?;

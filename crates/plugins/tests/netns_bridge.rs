@@ -594,3 +594,64 @@ fn fifty_pods_at_once_on_a_bridge_that_nobody_made() {
     }
     assert_eq!((world.ports(), world.leases()), (vec!["lo".to_owned()], vec![]));
 }
+
+#[test]
+fn masquerade_and_spoof_rules_come_and_go_with_the_attachment() {
+    let Some(world) = World::new() else { return };
+    let conf = conf(
+        "1.1.0",
+        json!({ "isGateway": true, "ipMasq": true, "ipMasqBackend": "nftables", "macspoofchk": true,
+            "ipam": world.host_local(&["10.1.2.0/24", "fd00::/64"], &[]) }),
+    );
+    let rules = || -> Vec<String> {
+        let rules = world.host.sh("nft list ruleset");
+        rules
+            .lines()
+            .filter(|l| l.contains("masquerade comment") || l.contains("cni-br-iface-c1"))
+            .map(str::to_owned)
+            .collect()
+    };
+    for link_first in [false, true] {
+        let pod = Namespace::new();
+        let at = At::new("c1", &pod, "eth0");
+        let result = world.add(&at, &conf);
+        let there = rules();
+        assert!(there.iter().any(|r| r.contains(&format!("ip saddr {}", result.ips[0].address.addr()))), "{there:?}");
+        assert!(
+            there.iter().any(|r| r.contains(&format!("iifname \"{}\" jump", result.interfaces[1].name))),
+            "{there:?}"
+        );
+        world.check(&at, &conf, &result).unwrap();
+        if link_first {
+            // The original loses its rules here: it reads the addresses from the link.
+            pod.sh("ip link del eth0");
+        }
+        world.del(&at, &conf);
+        assert_eq!(rules(), Vec::<String>::new());
+    }
+    // A failed ADD leaves no rule.
+    let pod = Namespace::new();
+    let at = At::new("c1", &pod, "eth0");
+    world.add_fails(&at, &pod, &conf, &|p, c| {
+        (p == "host-local" && c.command == Command::Add).then(|| Err(Error::new(Code(111), "no addresses")))
+    });
+    assert_eq!(rules(), Vec::<String>::new());
+    let mut unknown = conf.clone();
+    unknown["ipMasqBackend"] = json!("pf");
+    let error = world.add_fails(&at, &pod, &unknown, &|_, _| None);
+    assert!(error.message.contains("pf"), "{error}");
+    assert_eq!(world.call(Command::Status, &at, &unknown).unwrap_err().code, Code::NOT_AVAILABLE);
+    // GC removes the rules of what is not valid any more, and leaves the others.
+    let (one, two) = (Namespace::new(), Namespace::new());
+    world.add(&At::new("c1", &one, "eth0"), &conf);
+    let kept = world.add(&At::new("c2", &two, "eth0"), &conf);
+    let mut gc = conf.clone();
+    gc["cni.dev/valid-attachments"] = json!([{ "containerID": "c2", "ifname": "eth0" }]);
+    world.call(Command::Gc, &At::new("", &two, "").netns(""), &gc).unwrap();
+    let left: Vec<String> = kept.ips.iter().map(|ip| ip.address.addr().to_string()).collect();
+    let mut leases = world.leases();
+    leases.sort();
+    assert_eq!(leases, left);
+    let there: Vec<String> = rules().into_iter().filter(|r| r.contains("masquerade comment")).collect();
+    assert!(there.len() == 2 && there.iter().all(|r| r.contains("id: c2")), "{there:?}");
+}

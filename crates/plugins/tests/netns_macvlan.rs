@@ -292,7 +292,7 @@ fn every_failure_is_undone() {
     });
     assert_eq!(error.code, Code(111));
     let error =
-        world.add_fails(&at, &pod, &good, &|p, c| (p == "host-local" && c.command == Command::Add).then(|| Ok(None)));
+        world.add_fails(&at, &pod, &good, &|p, c| (p == "host-local" && c.command == Command::Add).then_some(Ok(None)));
     assert_eq!(error.message, "IPAM plugin returned missing IP config");
     for (more, code, text) in [
         (json!({ "master": "nothere" }), 999, "Link not found: master \"nothere\" does not exist on the host"),

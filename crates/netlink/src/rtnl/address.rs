@@ -78,18 +78,22 @@ impl Rtnl {
     /// # Errors
     /// `ENODEV` if there is no such link; an interrupted dump is repeated.
     pub fn addresses(&mut self, index: u32) -> Result<Vec<Address>> {
-        let mut all = Vec::new();
-        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
-            let mut message = message(index, None);
-            message.header.family = family;
-            let message = RouteNetlinkMessage::GetAddress(message);
-            // Without strict checking (before 4.20) the dump brings every link's.
-            let dumped = self.dump(&message, |payload| parse(payload).filter(|address| address.index == index));
-            let found = super::empty_if_no_table(dumped)
-                .map_err(|refusal| refusal.on("read addresses of", self.name_of(index)))?;
-            all.extend(found);
-        }
+        let mut all = self.addresses_of_family(index, true)?;
+        all.extend(self.addresses_of_family(index, false)?);
         Ok(all)
+    }
+
+    /// The IPv4 or the IPv6 addresses of a link, in the kernel's order (one filtered dump).
+    ///
+    /// # Errors
+    /// As [`Rtnl::addresses`].
+    pub fn addresses_of_family(&mut self, index: u32, ipv4: bool) -> Result<Vec<Address>> {
+        let mut message = message(index, None);
+        message.header.family = if ipv4 { AddressFamily::Inet } else { AddressFamily::Inet6 };
+        let message = RouteNetlinkMessage::GetAddress(message);
+        // Without strict checking (before 4.20) the dump brings every link's.
+        let dumped = self.dump(&message, |payload| parse(payload).filter(|address| address.index == index));
+        super::empty_if_no_table(dumped).map_err(|refusal| refusal.on("read addresses of", self.name_of(index)))
     }
 }
 

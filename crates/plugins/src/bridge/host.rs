@@ -215,20 +215,30 @@ pub(super) fn ensure_vlan_gateway(rtnl: &mut Rtnl, conf: &Conf, bridge: &Link) -
     Ok(link)
 }
 
-/// Gives `link` the gateway's address, if it does not have it.
+/// Gives `link` the gateways' addresses that it does not have.
 ///
 /// The reference's rule: a bridge has one IPv4 address; IPv6 addresses of other networks may stand beside it.
-pub(super) fn ensure_address(rtnl: &mut Rtnl, conf: &Conf, link: &Link, address: IpNet) -> Result<()> {
-    let present = rtnl.addresses(link.index).map_err(kernel)?;
-    if present.iter().any(|a| a.address == address) {
+pub(super) fn ensure_addresses(rtnl: &mut Rtnl, conf: &Conf, link: &Link, wanted: &[IpNet]) -> Result<()> {
+    for ipv4 in [true, false] {
+        let of_family = || wanted.iter().filter(|a| a.addr().is_ipv4() == ipv4);
+        if of_family().next().is_none() {
+            continue;
+        }
+        let present = rtnl.addresses_of_family(link.index, ipv4).map_err(kernel)?;
+        let mut present: Vec<IpNet> = present.iter().map(|a| a.address).collect();
+        for address in of_family() {
+            ensure_address(rtnl, conf, link, *address, &mut present)?;
+        }
+    }
+    Ok(())
+}
+
+fn ensure_address(rtnl: &mut Rtnl, conf: &Conf, link: &Link, address: IpNet, present: &mut Vec<IpNet>) -> Result<()> {
+    if present.contains(&address) {
         return Ok(());
     }
-    let conflicts = present.iter().map(|a| a.address).filter(|a| match (a, &address) {
-        (IpNet::V4(_), IpNet::V4(_)) => true,
-        (IpNet::V6(_), IpNet::V6(_)) => a.contains(&address.addr()) || address.contains(&a.addr()),
-        _ => false,
-    });
-    for conflict in conflicts {
+    let conflicts = |a: &IpNet| a.addr().is_ipv4() || a.contains(&address.addr()) || address.contains(&a.addr());
+    for conflict in present.extract_if(.., |a| conflicts(a)) {
         if !conf.force_address {
             return Err(Error::internal(format!(
                 "failed to set bridge addr: \"{}\" already has an IP address different from {address}: {conflict}; remove it, use another bridge, or set \"forceAddress\"",
@@ -239,8 +249,9 @@ pub(super) fn ensure_address(rtnl: &mut Rtnl, conf: &Conf, link: &Link, address:
         rtnl.delete_address(link.index, conflict).map_err(kernel)?;
     }
     match rtnl.add_address(link.index, address, AddressFlags { nodad: !conf.dad }) {
+        // EEXIST: another ADD was quicker.
         Err(e) if !e.is(Errno::EXIST) => return Err(kernel(e).context("failed to set bridge addr")),
-        _ => {}
+        _ => present.push(address),
     }
     // On a bridge that we did not make: see create_bridge.
     if link.kind == "bridge" {
