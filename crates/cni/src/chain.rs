@@ -126,6 +126,20 @@ impl Attachment {
 /// # Errors
 /// The first plugin's error, with `plugin type="X" name="Y" failed (add): ` in front; its code is kept. Nothing is undone: call [`del`].
 pub fn add(list: &NetworkList, runtime: &Runtime, invoke: &dyn Invoke, cache: &Cache) -> Result<CniResult> {
+    add_then(list, runtime, invoke, cache, Ok)
+}
+
+/// [`add`] with something to be done when every plugin has run: `then` gets the last result, and what it returns is cached and returned.
+///
+/// # Errors
+/// As [`add`], and those of `then`.
+pub fn add_then(
+    list: &NetworkList,
+    runtime: &Runtime,
+    invoke: &dyn Invoke,
+    cache: &Cache,
+    then: impl FnOnce(CniResult) -> Result<CniResult>,
+) -> Result<CniResult> {
     names::container_id(&runtime.container_id)?;
     names::network(&list.name)?;
     names::interface(&runtime.ifname)?;
@@ -140,6 +154,7 @@ pub fn add(list: &NetworkList, runtime: &Runtime, invoke: &dyn Invoke, cache: &C
     let result = result.ok_or_else(|| {
         Error::config(format!("network \"{}\" has no plugins", list.name)).with_details("list one under \"plugins\"")
     })?;
+    let result = then(result)?;
     let cached = cache.write(&list.name, &list.bytes, runtime, &result);
     cached.map_err(|e| e.context(format!("failed to set network \"{}\" cached result", list.name)))?;
     Ok(result)
