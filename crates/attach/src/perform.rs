@@ -63,26 +63,37 @@ impl Performer<'_> {
     /// One attachment; `default` is the default network's result, unless this is the default network.
     fn attach(&self, plan: &Plan, attachment: &Attachment, default: Option<&CniResult>) -> Result<CniResult> {
         let runtime = self.runtime(plan.container(), attachment);
-        let result = chain::add(&attachment.list, &runtime, self.delegates, &self.cache)?;
+        let default = default.filter(|_| plan.secondary_default_routes == SecondaryDefaultRoutes::Drop);
+        let result =
+            chain::add_then(&attachment.list, &runtime, self.delegates, &self.cache, |result| match default {
+                Some(default) => self.yield_default_routes(plan, attachment, default, result),
+                None => Ok(result),
+            })?;
         tracing::debug!("{}: {} attached", plan.container_id, attachment.describe());
-        let Some(default) = default.filter(|_| plan.secondary_default_routes == SecondaryDefaultRoutes::Drop) else {
-            return Ok(result);
-        };
+        Ok(result)
+    }
+
+    /// Removes the default routes that the default network provides too, from the kernel and from the result.
+    fn yield_default_routes(
+        &self,
+        plan: &Plan,
+        attachment: &Attachment,
+        default: &CniResult,
+        result: CniResult,
+    ) -> Result<CniResult> {
         let routes = default_route::conflicting(default, &result);
         if routes.is_empty() {
             return Ok(result);
         }
-        self.links.remove_routes(&plan.netns, &attachment.ifname, &routes)?;
-        let result = default_route::without(result, &routes);
-        self.cache.write(&attachment.list.name, &attachment.list.bytes, &runtime, &result)?;
+        let ifname = &attachment.ifname;
+        self.links.remove_routes(&plan.netns, ifname, &routes)?;
+        let first = &plan.attachments[0];
+        let provider = first.list.plugins.first().map_or("", |p| p.plugin_type.as_str());
         for route in &routes {
             let via = route.gw.map(|gw| format!(" via {gw}")).unwrap_or_default();
-            let first = &plan.attachments[0];
-            let provider = first.list.plugins.first().map_or("", |p| p.plugin_type.as_str());
-            let (ifname, default) = (&attachment.ifname, &first.ifname);
-            tracing::info!("default route of {ifname}{via} dropped: {default} ({provider}) already provides it");
+            tracing::info!("default route of {ifname}{via} dropped: {} ({provider}) already provides it", first.ifname);
         }
-        Ok(result)
+        Ok(default_route::without(result, &routes))
     }
 
     /// Undoes the first `count` attachments of a plan in reverse and takes them out of the record. Returns `error`, with what could not be

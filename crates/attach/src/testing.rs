@@ -41,6 +41,9 @@ pub(crate) fn article(cni_dir: &std::path::Path) -> Json {
     conf
 }
 
+/// A look at the world before a call.
+type Look = Box<dyn Fn(&Call)>;
+
 /// Plugins that answer from a table.
 #[derive(Default)]
 pub(crate) struct Plugins {
@@ -57,7 +60,7 @@ pub(crate) struct Plugins {
     /// Types that own their interface.
     pub(crate) owning: Vec<String>,
     /// A look at the world before each call.
-    pub(crate) before: Option<Box<dyn Fn(&Call)>>,
+    pub(crate) before: Option<Look>,
 }
 
 impl Plugins {

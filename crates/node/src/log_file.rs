@@ -195,8 +195,11 @@ fn compress(path: &Path) -> io::Result<()> {
     let mut encoder = GzEncoder::new(output, Compression::fast());
     io::copy(&mut input, &mut encoder)?;
     encoder.finish()?;
-    fs::rename(&temporary, with(".gz"))?;
-    gone_is_fine(fs::remove_file(path))
+    // Two files rotated in the same millisecond may have met here: both stay, one of them as it is.
+    match renameat_with(CWD, &temporary, CWD, with(".gz"), RenameFlags::NOREPLACE) {
+        Err(Errno::EXIST) => fs::remove_file(&temporary),
+        renamed => renamed.map_err(Into::into).and_then(|()| gone_is_fine(fs::remove_file(path))),
+    }
 }
 
 #[cfg(test)]

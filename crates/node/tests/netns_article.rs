@@ -1,5 +1,7 @@
 //! The built binary, under every name, with the configuration of the article, in namespaces: what a pod gets, and that nothing stays.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod world;
 
 use serde_json::{Value, json};

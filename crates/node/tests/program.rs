@@ -1,5 +1,7 @@
 //! The built binary as a program: its names, what it says about itself, how it answers mistakes.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Output, Stdio};
