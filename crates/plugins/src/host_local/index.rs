@@ -208,10 +208,14 @@ fn record(change: Change) -> Record {
     record
 }
 
-/// Chains a record to the checksum of those before it. Not against malice (who may write here may do anything), against torn writes.
+/// Chains a record to the checksum of those before it. Not against malice (who may write here may do anything), against torn writes: a
+/// change of one word changes the sum, since the factors are odd.
 fn checksum(sum: u64, record: &Record) -> u64 {
+    const FACTORS: [u64; 4] =
+        [0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9, 0x94d0_49bb_1331_11eb, 0xd6e8_feb8_6659_fd93];
     let (words, _) = record.as_chunks::<8>();
-    words.iter().fold(sum, |sum, word| mix(sum, u64::from_be_bytes(*word)))
+    let word = |(word, factor): (&[u8; 8], u64)| u64::from_be_bytes(*word).wrapping_mul(factor);
+    mix(sum, words.iter().zip(FACTORS).map(word).fold(0, u64::wrapping_add))
 }
 
 fn mix(sum: u64, word: u64) -> u64 {

@@ -6,7 +6,6 @@ extern crate plexus_plugins as plugins;
 
 mod call;
 mod host_local;
-mod kill;
 mod loopback;
 mod parallel;
 mod skel;
