@@ -49,6 +49,9 @@ impl Pod {
     }
 }
 
+/// A step for one pod: plugin, attachment, configuration.
+pub(crate) type Call = (&'static str, Attachment, Vec<u8>);
+
 /// One call of one plugin: plugin, interface, configuration.
 type Step = (&'static str, &'static str, Vec<u8>);
 
@@ -114,7 +117,7 @@ impl Chain {
     }
 
     /// The calls of one verb, and the directory of their plugins.
-    pub(crate) fn calls(&self, verb: &str, pod: &Pod) -> (Vec<(&'static str, Attachment, Vec<u8>)>, &Path) {
+    pub(crate) fn calls(&self, verb: &str, pod: &Pod) -> (Vec<Call>, &Path) {
         let (mut steps, dir) = self.steps();
         if verb == "DEL" {
             steps.reverse();
