@@ -122,11 +122,11 @@ fn node_binary() -> PathBuf {
         .expect("cargo build -p plexus-node");
     assert!(built.status.success(), "cargo build -p plexus-node: {}", String::from_utf8_lossy(&built.stderr));
     let artifacts = String::from_utf8_lossy(&built.stdout).into_owned();
-    let executables = artifacts.lines().filter_map(|line| {
+    let mut executables = artifacts.lines().filter_map(|line| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
         message["executable"].as_str().map(PathBuf::from)
     });
-    let node = executables.filter(|e| e.file_name() == Some(OsStr::new("plexus-node"))).last();
+    let node = executables.rfind(|e| e.file_name() == Some(OsStr::new("plexus-node")));
     node.expect("cargo said where it put plexus-node")
 }
 
