@@ -92,6 +92,14 @@ fn whole_numbers_are_integers_however_written() {
 }
 
 #[test]
+fn fractions_are_read_exactly() {
+    let text = "[33333333333333333333333333333333333333333333333333333333333333333333333.333333333]";
+    let tree = Json::parse(text.as_bytes()).unwrap();
+    assert_eq!(tree.to_vec(), b"[3.3333333333333335e+70]");
+    assert_eq!(Json::parse(&tree.to_vec()).unwrap(), tree);
+}
+
+#[test]
 fn hostile_documents_are_errors() {
     let deep = |n: usize| [vec![b'['; n], vec![b']'; n]].concat();
     assert!(Json::parse(&deep(127)).is_ok());
@@ -141,6 +149,7 @@ fn tree() -> impl Strategy<Value = Json> {
         any::<bool>().prop_map(Json::from),
         any::<u64>().prop_map(Json::from),
         any::<i64>().prop_map(Json::from),
+        prop::num::f64::NORMAL.prop_map(|n| Json::parse(format!("{n:e}").as_bytes()).unwrap()),
         ".*".prop_map(Json::from),
     ];
     leaf.prop_recursive(6, 64, 8, |inner| {
