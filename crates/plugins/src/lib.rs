@@ -11,6 +11,7 @@ pub mod ipam;
 mod loopback;
 mod macvlan;
 pub mod masquerade;
+mod passthru;
 mod registry;
 pub mod skel;
 pub mod spoofcheck;
@@ -21,6 +22,7 @@ pub use flannel::Flannel;
 pub use host_local::HostLocal;
 pub use loopback::Loopback;
 pub use macvlan::Macvlan;
+pub use passthru::Passthru;
 pub use registry::{InProcess, Registry, perform};
 pub use static_::Static;
 

@@ -15,8 +15,15 @@ pub enum InProcess {
 }
 
 /// All compiled-in plugins.
-static PLUGINS: &[&dyn Plugin] =
-    &[&crate::Bridge, &crate::Flannel, &crate::HostLocal, &crate::Loopback, &crate::Macvlan, &crate::Static];
+static PLUGINS: &[&dyn Plugin] = &[
+    &crate::Bridge,
+    &crate::Flannel,
+    &crate::HostLocal,
+    &crate::Loopback,
+    &crate::Macvlan,
+    &crate::Passthru,
+    &crate::Static,
+];
 
 /// Runs plugins: the [`Invoke`] of a node.
 pub struct Registry<'a> {
