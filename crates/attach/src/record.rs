@@ -77,7 +77,7 @@ impl Records {
         match read_file(&record.path) {
             Ok(bytes) => {
                 let default_ifname = |network: &str| default_ifname(cache, container, network, request);
-                (record.entries, record.problems) = multus::read(&bytes, default_ifname);
+                (record.entries, record.problems) = parse(&bytes, default_ifname);
             }
             Err(e) if e.kind() == ErrorKind::NotFound => record.found = false,
             Err(e) => record.problems.push(e.to_string()),
@@ -114,6 +114,13 @@ impl Records {
     }
 }
 
+/// Reads a record's bytes: the entries that can be read, and why the others cannot. `default_ifname` tells which interface the runtime had
+/// asked for, given the default network's name; it is asked only where Multus wrote the record.
+#[must_use]
+pub fn parse(bytes: &[u8], default_ifname: impl Fn(&str) -> String) -> (Vec<Entry>, Vec<String>) {
+    multus::read(bytes, default_ifname)
+}
+
 impl Record {
     /// Writes the record; one without entries is removed, with what a killed writer left beside it.
     ///
@@ -128,7 +135,12 @@ impl Record {
             let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
             made.map_err(|e| Error::new(Code::IO, format!("failed to create directory {}: {e}", dir.display())))?;
         }
-        file::write_atomic(&self.path, &multus::write(&self.entries)?, 0o600, Durability::Synced)
+        let bytes = multus::write(&self.entries)?;
+        // A new file costs one sync, a replaced one two.
+        if !self.found && file::create_exclusive(&self.path, &bytes, 0o600, Durability::Synced)? {
+            return Ok(());
+        }
+        file::write_atomic(&self.path, &bytes, 0o600, Durability::Synced)
     }
 }
 

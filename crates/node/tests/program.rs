@@ -40,6 +40,20 @@ fn each_name_is_a_plugin() {
 }
 
 #[test]
+fn the_plugin_that_passes_results_through_is_there() {
+    let env = [
+        ("CNI_COMMAND", "ADD"),
+        ("CNI_CONTAINERID", "c1"),
+        ("CNI_NETNS", "/nonexistent/netns"),
+        ("CNI_IFNAME", "net1"),
+        ("CNI_PATH", "/nonexistent"),
+    ];
+    let out = run("passthru", &[], &env, br#"{"name": "chain", "cniVersion": "1.0.0", "type": "passthru"}"#);
+    assert!(out.status.success());
+    assert_eq!(serde_json::from_slice::<Value>(&out.stdout).unwrap(), serde_json::json!({"cniVersion": "1.0.0"}));
+}
+
+#[test]
 fn the_meta_plugin_is_told_by_verb_and_by_environment() {
     for (name, args) in [("plexus-node", &["cni"][..]), ("plexus-node", &[]), ("anything", &[])] {
         let out = run(name, args, &[("CNI_COMMAND", "VERSION")], b"");

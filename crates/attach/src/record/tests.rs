@@ -18,7 +18,7 @@ fn entries() -> Vec<Entry> {
 }
 
 fn read(bytes: &[u8]) -> (Vec<Entry>, Vec<String>) {
-    multus::read(bytes, |_| "eth0".into())
+    parse(bytes, |_| "eth0".into())
 }
 
 /// Everything that matters of entries.
