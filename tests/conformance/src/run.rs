@@ -167,6 +167,7 @@ impl Run<'_> {
             let dir = path(dir);
             let entries = std::fs::read_dir(&dir).map_err(|e| format!("{dir}: {e}"))?;
             let mut names: Vec<String> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+            names.retain(|n| n != crate::snapshot::INDEX);
             names.sort();
             return self.seen(&expect, &Value::from(names));
         }

@@ -6,6 +6,13 @@ use std::path::Path;
 use serde_json::Value;
 use testkit::Namespace;
 
+/// Our host-local's index, which the originals do not have (`docs/compatibility.md`, `host-local-index`).
+pub const INDEX: &str = ".plexus-index";
+
+/// What is looked at in a namespace.
+const LOOK: &str =
+    "ip -j -d address; echo ----; ip -4 -j rule; echo ----; ip -6 -j rule; echo ----; nft -j list ruleset";
+
 /// Everything that could be left behind, one line each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
@@ -14,11 +21,28 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// Looks at namespaces (each with its name in reports) and below a directory.
+    ///
+    /// # Panics
+    /// If a tool is missing or prints something else than JSON.
     pub fn take<'a>(namespaces: impl IntoIterator<Item = (&'a str, &'a Namespace)>, dir: &Path) -> Snapshot {
         let mut all = Snapshot::default();
         for (name, netns) in namespaces {
-            all.links(name, netns);
-            all.rules(name, netns);
+            // One shell for all tools: a case takes two snapshots, and there are hundreds of cases.
+            let out = netns.command("sh").arg("-ec").arg(LOOK).output().unwrap();
+            assert!(out.status.success(), "{LOOK}: {}", String::from_utf8_lossy(&out.stderr));
+            let text = String::from_utf8_lossy(&out.stdout);
+            let mut parts = text.split("----\n").map(|part| match part.trim() {
+                "" => Value::Array(Vec::new()),
+                json => serde_json::from_str(json).unwrap_or_else(|e| panic!("{LOOK}: {e}: {json}")),
+            });
+            let mut next = || parts.next().unwrap_or_default();
+            all.links(name, &next());
+            for family in ["IPv4", "IPv6"] {
+                for rule in next().as_array().into_iter().flatten() {
+                    all.lines.insert(format!("{name}: {family} rule {rule}"));
+                }
+            }
+            all.rules(name, &next());
         }
         all.files(dir, dir);
         all
@@ -28,14 +52,16 @@ impl Snapshot {
     /// of the last address.
     #[must_use]
     pub fn left_since(&self, before: &Snapshot, stays: &[String]) -> Vec<String> {
-        let by_design =
-            |line: &str| line.starts_with("file ") && (line.ends_with("/lock") || line.contains("/last_reserved_ip."));
+        let by_design = |line: &str| {
+            let name = line.rsplit('/').next().unwrap_or("");
+            line.starts_with("file ") && (name == "lock" || name == INDEX || name.starts_with("last_reserved_ip."))
+        };
         let left = self.lines.difference(&before.lines).filter(|line| !by_design(line));
         left.filter(|line| !stays.iter().any(|s| line.contains(s.as_str()))).cloned().collect()
     }
 
-    fn links(&mut self, name: &str, netns: &Namespace) {
-        for link in netns.json("ip -j -d address").as_array().into_iter().flatten() {
+    fn links(&mut self, name: &str, links: &Value) {
+        for link in links.as_array().into_iter().flatten() {
             let ifname = link["ifname"].as_str().unwrap_or("?");
             let kind = link["linkinfo"]["info_kind"].as_str().unwrap_or("");
             self.lines.insert(format!("{name}: link {ifname} {kind}"));
@@ -46,18 +72,12 @@ impl Snapshot {
                 }
             }
         }
-        for family in ["-4", "-6"] {
-            for rule in netns.json(&format!("ip {family} -j rule")).as_array().into_iter().flatten() {
-                self.lines.insert(format!("{name}: ip {family} rule {rule}"));
-            }
-        }
     }
 
     /// nft rules and chains; iptables rules are among them where iptables works through nf_tables. Base chains, and what the nft backend of
     /// masquerading keeps for the next attachment, stay by design.
-    fn rules(&mut self, name: &str, netns: &Namespace) {
+    fn rules(&mut self, name: &str, ruleset: &Value) {
         const MASQUERADE: &str = "cni_plugins_masquerade";
-        let ruleset = netns.json("nft -j list ruleset");
         for object in ruleset["nftables"].as_array().into_iter().flatten() {
             if let Some(rule) = object.get("rule")
                 && !(rule["table"] == MASQUERADE && rule["chain"] == "postrouting")
