@@ -66,8 +66,8 @@ impl Snapshot {
             let kind = link["linkinfo"]["info_kind"].as_str().unwrap_or("");
             self.lines.insert(format!("{name}: link {ifname} {kind}"));
             for address in link["addr_info"].as_array().into_iter().flatten() {
-                // Link-local addresses come and go with the link.
-                if address["scope"] != "link" {
+                // Link-local addresses come and go with the link; 127.0.0.1 stays on a lo that is down again.
+                if address["scope"] == "global" {
                     self.lines.insert(format!("{name}: address {} on {ifname}", address["local"]));
                 }
             }
