@@ -8,6 +8,7 @@ pub mod case;
 pub mod pattern;
 pub mod program;
 pub mod run;
+pub mod samples;
 pub mod snapshot;
 pub mod wire;
 pub mod world;

@@ -343,7 +343,7 @@ impl Run<'_> {
 
 /// Ours fills in the interfaces' MTU that 1.1.0 has room for and no original gives (`docs/compatibility.md`, `result-interface-mtu`).
 fn without_mtu(result: &mut Value) -> Result<(), String> {
-    for interface in result["interfaces"].as_array_mut().into_iter().flatten() {
+    for interface in result.get_mut("interfaces").and_then(Value::as_array_mut).into_iter().flatten() {
         match interface.as_object_mut().and_then(|i| i.remove("mtu")) {
             None => {}
             Some(mtu) if mtu.as_u64().is_some_and(|m| m > 0) => {}

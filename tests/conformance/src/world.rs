@@ -121,3 +121,16 @@ pub fn run(mut command: Command, stdin: &[u8]) -> Reply {
     let rc = out.status.code().or_else(|| out.status.signal().map(|s| 128 + s)).unwrap_or(-1);
     Reply { rc, stdout: out.stdout, stderr: out.stderr }
 }
+
+/// The environment of a call for `pod`'s namespace.
+#[must_use]
+pub fn call_env(command: &str, id: &str, netns: &Path) -> BTreeMap<String, String> {
+    let pairs = [
+        ("CNI_COMMAND", command.to_owned()),
+        ("CNI_CONTAINERID", id.to_owned()),
+        ("CNI_NETNS", netns.display().to_string()),
+        ("CNI_IFNAME", "eth0".to_owned()),
+        ("CNI_PATH", crate::Programs::ours().dir.display().to_string()),
+    ];
+    pairs.into_iter().map(|(k, v)| (k.to_owned(), v)).collect()
+}
