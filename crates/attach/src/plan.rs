@@ -82,6 +82,16 @@ pub fn networks(config: &Config, namespace: &str) -> Result<Networks> {
                 "network \"{name}\" has the plugin \"{nested}\", which is this one: it would call itself without end"
             )));
         }
+        // Found here, a bad name costs nothing; the plugin would find it with half of its work done.
+        for plugin in &list.plugins {
+            let ipam = plugin.conf.get("ipam").and_then(|ipam| ipam.get("type")).and_then(Json::as_str).unwrap_or("");
+            if ipam.contains('/') || ipam == "." || ipam == ".." {
+                return Err(Error::config(format!(
+                    "network \"{}\": key \"ipam.type\": invalid plugin name: {ipam:?} (it is a file name, without directories)",
+                    list.name
+                )));
+            }
+        }
     }
     Ok(found)
 }

@@ -5,10 +5,33 @@ use crate::{Code, Error, Result};
 /// The longest interface name, in bytes (`IFNAMSIZ` without the final zero).
 const INTERFACE_LIMIT: usize = 15;
 
+/// The longest name of a container or a network, in bytes: both become names of files (`NAME_MAX`).
+const NAME_LIMIT: usize = 255;
+
+/// So much of a bad name is quoted, in characters: a message is to be read.
+const QUOTED: usize = 64;
+
 /// `^[a-zA-Z0-9][a-zA-Z0-9_.\-]*$`, as the specification has it for containers and networks.
 fn well_formed(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphanumeric())
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
+}
+
+/// The name as a message has it.
+fn quoted(name: &str) -> String {
+    let mut shown: String = name.chars().take(QUOTED).collect();
+    if shown.len() < name.len() {
+        shown.push_str("...");
+    }
+    shown
+}
+
+/// What is wrong with the name, if anything.
+fn wrong(name: &str, what: &str, of: &str) -> Option<String> {
+    if !well_formed(name) {
+        return Some(format!("invalid characters {what}"));
+    }
+    (name.len() > NAME_LIMIT).then(|| format!("{of} is longer than {NAME_LIMIT} bytes"))
 }
 
 /// Is this a container ID?
@@ -19,10 +42,10 @@ pub fn container_id(id: &str) -> Result<()> {
     if id.is_empty() {
         return Err(Error::new(Code::UNKNOWN_CONTAINER, "missing containerID"));
     }
-    if well_formed(id) {
-        return Ok(());
+    match wrong(id, "in containerID", "containerID") {
+        Some(message) => Err(Error::new(Code::INVALID_ENVIRONMENT, message).with_details(quoted(id))),
+        None => Ok(()),
     }
-    Err(Error::new(Code::INVALID_ENVIRONMENT, "invalid characters in containerID").with_details(id))
 }
 
 /// Is this a network's name?
@@ -33,10 +56,10 @@ pub fn network(name: &str) -> Result<()> {
     if name.is_empty() {
         return Err(Error::config("missing network name"));
     }
-    if well_formed(name) {
-        return Ok(());
+    match wrong(name, "found in network name", "network name") {
+        Some(message) => Err(Error::config(message).with_details(quoted(name))),
+        None => Ok(()),
     }
-    Err(Error::config("invalid characters found in network name").with_details(name))
 }
 
 /// Is this an interface's name? The rule is the kernel's (`dev_valid_name`).
@@ -56,7 +79,7 @@ pub fn interface(name: &str) -> Result<()> {
         return Ok(());
     };
     Err(Error::new(Code::INVALID_ENVIRONMENT, message)
-        .with_details(format!("{name:?}: an interface name has 1 to {INTERFACE_LIMIT} bytes")))
+        .with_details(format!("{:?}: an interface name has 1 to {INTERFACE_LIMIT} bytes", quoted(name))))
 }
 
 #[cfg(test)]
@@ -73,6 +96,12 @@ mod tests {
             assert_eq!((error.code, error.details.as_str()), (Code::INVALID_ENVIRONMENT, bad));
             let error = network(bad).unwrap_err();
             assert_eq!((error.code, error.details.as_str()), (Code::INVALID_CONFIG, bad));
+        }
+        // Too long for a file's name; a message does not quote all of it.
+        let long = "a".repeat(256);
+        assert!(container_id(&long[1..]).is_ok() && network(&long[1..]).is_ok());
+        for error in [container_id(&long).unwrap_err(), network(&long).unwrap_err()] {
+            assert!(error.message.contains("longer than 255 bytes") && error.details.len() < 80, "{error}");
         }
         assert_eq!(container_id("").unwrap_err().code, Code::UNKNOWN_CONTAINER);
         assert_eq!(network("").unwrap_err().code, Code::INVALID_CONFIG);

@@ -16,9 +16,38 @@ const QUIET_POINTS: usize = 160;
 
 /// System calls that change something that others can see, or wait for somebody who does.
 const CHANGING: [&str; 32] = [
-    "openat", "write", "writev", "pwrite64", "setns", "unshare", "socket", "sendto", "sendmsg", "rename", "renameat",
-    "renameat2", "link", "linkat", "unlink", "unlinkat", "mkdir", "mkdirat", "rmdir", "fsync", "fdatasync", "ftruncate",
-    "clone", "clone3", "execve", "exit", "exit_group", "futex", "flock", "fchmod", "recvmsg", "recvfrom",
+    "openat",
+    "write",
+    "writev",
+    "pwrite64",
+    "setns",
+    "unshare",
+    "socket",
+    "sendto",
+    "sendmsg",
+    "rename",
+    "renameat",
+    "renameat2",
+    "link",
+    "linkat",
+    "unlink",
+    "unlinkat",
+    "mkdir",
+    "mkdirat",
+    "rmdir",
+    "fsync",
+    "fdatasync",
+    "ftruncate",
+    "clone",
+    "clone3",
+    "execve",
+    "exit",
+    "exit_group",
+    "futex",
+    "flock",
+    "fchmod",
+    "recvmsg",
+    "recvfrom",
 ];
 
 /// Programs that a call runs (iptables) have system calls of their own, most of them the loader's.
@@ -149,11 +178,16 @@ fn killed_at_any_point(title: &str, program: &'static str, conf: &dyn Fn(&World)
             continue;
         }
         let last = trace.lines().filter(|l| !l.contains("+++")).next_back().unwrap_or("").trim();
-        failed.push(format!("{title} {verb} killed at {kind} {when}, `{last:.160}`: DEL then: {again}; left: {left:?}"));
+        failed
+            .push(format!("{title} {verb} killed at {kind} {when}, `{last:.160}`: DEL then: {again}; left: {left:?}"));
         // The next point starts in a clean world.
         crash = Crash::new(program, conf);
     }
-    println!("{title}, {verb}: {} system calls; killed at {tested} points ({unreached} not reached), {half_made} times with something there before DEL, {} times after", calls.len(), failed.len());
+    println!(
+        "{title}, {verb}: {} system calls; killed at {tested} points ({unreached} not reached), {half_made} times with something there before DEL, {} times after",
+        calls.len(),
+        failed.len()
+    );
     assert!(half_made > 10, "{title} {verb}: kills that leave nothing to clean up prove nothing");
     assert!(tested >= 100, "{title} {verb}: only {tested} points");
     assert!(failed.is_empty(), "{} of {tested} points left something:\n{}", failed.len(), failed.join("\n"));

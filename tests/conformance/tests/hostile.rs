@@ -42,7 +42,13 @@ struct Row {
     says: &'static str,
 }
 
-fn row(plugins: &'static [&'static str], key: &'static str, value: &str, codes: &'static [i64], says: &'static str) -> Row {
+fn row(
+    plugins: &'static [&'static str],
+    key: &'static str,
+    value: &str,
+    codes: &'static [i64],
+    says: &'static str,
+) -> Row {
     Row { plugins, key, value: value.to_owned(), codes, says }
 }
 
@@ -51,7 +57,6 @@ const DECODE: &[i64] = &[6];
 const CONFIG: &[i64] = &[6, 7];
 const NUMBERS: [&str; 8] =
     ["\"1500\"", "1.5", "-1", "1e400", "99999999999999999999", "18446744073709551616", "NaN", "true"];
-
 
 fn rows() -> Vec<Row> {
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
@@ -167,7 +172,13 @@ fn rows() -> Vec<Row> {
         row(&["multus"], "/delegateTimeout", "\"long\"", CONFIG, "delegateTimeout"),
     ];
     for number in NUMBERS {
-        rows.push(row(&["bridge", "macvlan"], "/mtu", number, CONFIG, if number == "NaN" || number == "1e400" { "" } else { "(?i)mtu" }));
+        rows.push(row(
+            &["bridge", "macvlan"],
+            "/mtu",
+            number,
+            CONFIG,
+            if number == "NaN" || number == "1e400" { "" } else { "(?i)mtu" },
+        ));
     }
     rows
 }
@@ -218,7 +229,8 @@ impl Judge {
                 if !codes.contains(&code) {
                     complain(format!("expected a code of {codes:?}"));
                 }
-                let said = format!("{} {}", error["msg"].as_str().unwrap_or(""), error["details"].as_str().unwrap_or(""));
+                let said =
+                    format!("{} {}", error["msg"].as_str().unwrap_or(""), error["details"].as_str().unwrap_or(""));
                 if said.trim().is_empty() || !Regex::new(says).unwrap().is_match(&said) {
                     complain(format!("expected a message with /{says}/"));
                 }
@@ -275,10 +287,21 @@ fn documents() {
     }
     let mut judge = Judge::new();
     let mut documents: Vec<(&str, Vec<u8>)> = [
-        ("empty", ""), ("white space", " \n\t"), ("null", "null"), ("a number", "5"), ("a string", "\"x\""), ("an array", "[]"),
-        ("open", "{"), ("two documents", "{\"name\":\"a\"}{\"name\":\"b\"}"), ("a comment", "{/* */}"), ("text", "hello"),
-        ("a byte order mark", "\u{feff}{}"), ("no colon", "{\"name\" \"x\"}"), ("a lone surrogate", "{\"name\":\"\\ud800\"}"),
-        ("a trailing comma", "{\"name\":\"x\",}"), ("a key without quotes", "{name:\"x\"}"),
+        ("empty", ""),
+        ("white space", " \n\t"),
+        ("null", "null"),
+        ("a number", "5"),
+        ("a string", "\"x\""),
+        ("an array", "[]"),
+        ("open", "{"),
+        ("two documents", "{\"name\":\"a\"}{\"name\":\"b\"}"),
+        ("a comment", "{/* */}"),
+        ("text", "hello"),
+        ("a byte order mark", "\u{feff}{}"),
+        ("no colon", "{\"name\" \"x\"}"),
+        ("a lone surrogate", "{\"name\":\"\\ud800\"}"),
+        ("a trailing comma", "{\"name\":\"x\",}"),
+        ("a key without quotes", "{name:\"x\"}"),
     ]
     .map(|(what, text)| (what, text.as_bytes().to_vec()))
     .to_vec();
@@ -287,15 +310,28 @@ fn documents() {
     documents.push(("zeroes", vec![0; 4096]));
     documents.push(("two million brackets", vec![b'['; 900_000]));
     documents.push(("deep objects", "{\"a\":".repeat(150_000).into_bytes()));
-    documents.push(("a number of 900,000 digits", format!("{{\"name\":\"x\",\"mtu\":{}}}", "9".repeat(900_000)).into_bytes()));
-    documents.push(("a name of 900,000 letters", format!("{{\"cniVersion\":\"1.1.0\",\"name\":\"{}/\"}}", "n".repeat(900_000)).into_bytes()));
+    documents.push((
+        "a number of 900,000 digits",
+        format!("{{\"name\":\"x\",\"mtu\":{}}}", "9".repeat(900_000)).into_bytes(),
+    ));
+    documents.push((
+        "a name of 900,000 letters",
+        format!("{{\"cniVersion\":\"1.1.0\",\"name\":\"{}/\"}}", "n".repeat(900_000)).into_bytes(),
+    ));
     for plugin in conformance::program::NAMES {
         for (what, stdin) in &documents {
             judge.judge(plugin, what, &[], stdin, &[6, 7], "");
         }
         let mut large = valid(plugin, &judge.world);
         large["padding"] = "x".repeat(3_000_000).into();
-        judge.judge(plugin, "three megabytes", &[], large.to_string().as_bytes(), &[5, 6, 7], "1000000|1,000,000|large|long|bytes");
+        judge.judge(
+            plugin,
+            "three megabytes",
+            &[],
+            large.to_string().as_bytes(),
+            &[5, 6, 7],
+            "1000000|1,000,000|large|long|bytes",
+        );
     }
     judge.end("hostile documents");
 }
@@ -349,20 +385,52 @@ fn environments() {
     for plugin in conformance::program::NAMES {
         let conf = valid(plugin, &judge.world).to_string();
         for (name, value, codes, says) in &rows {
-            judge.judge(plugin, &format!("{name}={value:.40?}"), &[(name, value.clone())], conf.as_bytes(), codes, says);
+            judge.judge(
+                plugin,
+                &format!("{name}={value:.40?}"),
+                &[(name, value.clone())],
+                conf.as_bytes(),
+                codes,
+                says,
+            );
         }
         if ["host-local", "static"].contains(&plugin) {
             continue;
         }
-        for netns in [file.clone(), "/nonexistent/netns".into(), "/dev/null".into(), "/".into(), OsString::from("relative")] {
+        for netns in
+            [file.clone(), "/nonexistent/netns".into(), "/dev/null".into(), "/".into(), OsString::from("relative")]
+        {
             let says = "(?i)netns|namespace";
-            judge.judge(plugin, &format!("CNI_NETNS={}", netns.display()), &[("CNI_NETNS", netns)], conf.as_bytes(), &[4, 7, 8, 999], says);
+            judge.judge(
+                plugin,
+                &format!("CNI_NETNS={}", netns.display()),
+                &[("CNI_NETNS", netns)],
+                conf.as_bytes(),
+                &[4, 7, 8, 999],
+                says,
+            );
         }
     }
     for plugin in ["bridge", "macvlan", "host-local", "static"] {
         let conf = valid(plugin, &judge.world).to_string();
-        for args in ["=", ";", "IP", "A=B=C", "IP=;;", "MAC=zz;IgnoreUnknown=1;IP=zz", "IgnoreUnknown=perhaps", "K8S_POD_NAME=x"] {
-            judge.judge(plugin, &format!("CNI_ARGS={args}"), &[("CNI_ARGS", args.into())], conf.as_bytes(), &[4, 6, 7], "ARGS|args|MAC|IP|IgnoreUnknown");
+        for args in [
+            "=",
+            ";",
+            "IP",
+            "A=B=C",
+            "IP=;;",
+            "MAC=zz;IgnoreUnknown=1;IP=zz",
+            "IgnoreUnknown=perhaps",
+            "K8S_POD_NAME=x",
+        ] {
+            judge.judge(
+                plugin,
+                &format!("CNI_ARGS={args}"),
+                &[("CNI_ARGS", args.into())],
+                conf.as_bytes(),
+                &[4, 6, 7],
+                "ARGS|args|MAC|IP|IgnoreUnknown",
+            );
         }
         let odd = OsString::from_vec(b"A=\xff;IgnoreUnknown".to_vec());
         judge.judge(plugin, "CNI_ARGS that is not UTF-8", &[("CNI_ARGS", odd)], conf.as_bytes(), &[4, 7], "ARGS");
@@ -389,7 +457,9 @@ fn del() {
             let reply = run(world.command(&Programs::ours().dir.join(plugin), &env), stdin.as_bytes());
             let fits = match reply.rc {
                 0 => reply.stdout.is_empty(),
-                1 => reply.json().is_ok_and(|e| e["code"].as_i64().is_some_and(|c| c > 0) && e["msg"].as_str().is_some_and(|m| !m.is_empty())),
+                1 => reply.json().is_ok_and(|e| {
+                    e["code"].as_i64().is_some_and(|c| c > 0) && e["msg"].as_str().is_some_and(|m| !m.is_empty())
+                }),
                 _ => false,
             };
             if !fits {
