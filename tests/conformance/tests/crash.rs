@@ -3,6 +3,8 @@
 //! `strace` kills at the Nth call of a kind, counted in each thread. Taking every kind and every N of a whole run reaches every system call:
 //! those that change something all, of the others so many, spread evenly, that a run takes seconds.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests: a failed unwrap is a failed test")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
@@ -177,7 +179,7 @@ fn killed_at_any_point(title: &str, program: &'static str, conf: &dyn Fn(&World)
         if again.rc == 0 && left.is_empty() {
             continue;
         }
-        let last = trace.lines().filter(|l| !l.contains("+++")).next_back().unwrap_or("").trim();
+        let last = trace.lines().rfind(|l| !l.contains("+++")).unwrap_or("").trim();
         failed
             .push(format!("{title} {verb} killed at {kind} {when}, `{last:.160}`: DEL then: {again}; left: {left:?}"));
         // The next point starts in a clean world.

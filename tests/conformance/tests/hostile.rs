@@ -1,6 +1,8 @@
 //! Hostile input: whatever is on stdin or in the environment, the answer is a CNI error object that names the key, exit status 1, and
 //! nothing made; never a panic, never a signal.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests: a failed unwrap is a failed test")]
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;

@@ -1,5 +1,7 @@
 //! Fifty pods at once: fifty addresses, and nothing left when they are gone.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests: a failed unwrap is a failed test")]
+
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
