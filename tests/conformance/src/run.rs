@@ -13,6 +13,9 @@ use crate::world::{self, Reply, World};
 
 const ID: &str = "c0ffee01";
 
+/// How the reason begins if a case is about what the originals cannot do.
+pub const NOT_FOR_ORIGINALS: &str = "not for the originals";
+
 /// How a file's cases went.
 #[derive(Debug, Default)]
 pub struct Report {
@@ -67,7 +70,7 @@ fn can_run(case: &Case, version: &str, cast: Cast) -> Result<(), String> {
         if side == Side::Original {
             let originals = Programs::originals().ok_or("no originals: PLEXUS_GO_PLUGINS is not set")?;
             if let Some(why) = &case.not_original {
-                return Err(format!("the original at hand cannot: {why}"));
+                return Err(format!("{NOT_FOR_ORIGINALS}: {why}"));
             }
             let used = case.steps.iter().filter_map(|s| s.plugin.as_deref()).chain([case.plugin.as_str()]);
             used.into_iter().try_for_each(|p| originals.speaks(p, version).map_err(|e| format!("originals: {e}")))?;
@@ -75,7 +78,8 @@ fn can_run(case: &Case, version: &str, cast: Cast) -> Result<(), String> {
                 return Err("the originals at hand are too old".to_owned());
             }
         } else {
-            Programs::ours().speaks(&case.plugin, version).map_err(|e| format!("ours: {e}"))?;
+            let spoken = Programs::ours().speaks(&case.plugin, version);
+            assert_eq!(spoken, Ok(()), "ours speaks every version");
         }
     }
     Ok(())

@@ -141,10 +141,10 @@ fn points(calls: &[(u32, String)]) -> Vec<Point> {
 
 fn killed_at_any_point(title: &str, program: &'static str, conf: &dyn Fn(&World) -> Value, verb: &str) {
     if !testkit::have_root() {
-        return testkit::skip_or_fail("crash", "needs root");
+        return testkit::skip_or_fail("conformance", "needs root");
     }
     if Command::new("strace").arg("-V").output().is_err() {
-        return testkit::skip_or_fail("crash", "strace is not installed");
+        return testkit::skip_or_fail("conformance", "strace is not installed");
     }
     let dir = tempfile::tempdir().unwrap();
     let log = dir.path().join("strace");

@@ -258,7 +258,7 @@ impl Judge {
 
 fn skipped() -> bool {
     if !testkit::have_root() {
-        testkit::skip_or_fail("hostile", "needs root");
+        testkit::skip_or_fail("conformance", "needs root");
         return true;
     }
     false

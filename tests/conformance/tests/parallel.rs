@@ -44,7 +44,7 @@ fn addresses(pods: &[Namespace], ifname: &str) -> BTreeSet<String> {
 
 fn fifty(program: &str, conf: &dyn Fn(&World) -> Value, interfaces: &[&str]) {
     if !testkit::have_root() {
-        return testkit::skip_or_fail("parallel", "needs root");
+        return testkit::skip_or_fail("conformance", "needs root");
     }
     let world = World::new();
     samples::host(&world);
