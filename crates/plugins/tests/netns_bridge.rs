@@ -655,3 +655,45 @@ fn masquerade_and_spoof_rules_come_and_go_with_the_attachment() {
     let there: Vec<String> = rules().into_iter().filter(|r| r.contains("masquerade comment")).collect();
     assert!(there.len() == 2 && there.iter().all(|r| r.contains("id: c2")), "{there:?}");
 }
+
+#[test]
+fn duplicate_address_detection_where_it_is_asked_for() {
+    let Some(world) = World::new() else { return };
+    let conf = |detect: bool| {
+        conf(
+            "1.0.0",
+            json!({ "enabledad": detect, "ipam": { "type": "static", "addresses": [{ "address": "fd00::5/64", "gateway": "fd00::1" }] } }),
+        )
+    };
+    let (one, two) = (Namespace::new(), Namespace::new());
+    let at = At::new("a", &one, "eth0");
+    world.add(&at, &conf(true));
+    assert_eq!(one.sh("cat /proc/sys/net/ipv6/conf/eth0/accept_dad").trim(), "1");
+    let tentative = one.json("ip -j -6 addr show dev eth0 tentative");
+    assert!(tentative.as_array().unwrap().iter().all(|l| l["addr_info"].as_array().is_none_or(Vec::is_empty)));
+    // The other pod has the address: found, said, undone.
+    let error = world.add_fails(&At::new("b", &two, "eth0"), &two, &conf(true), &|_, _| None);
+    assert!(error.message.contains("fd00::5/64 is in use by another host"), "{error}");
+    // Without detection IPAM is believed.
+    world.add(&At::new("b", &two, "eth0"), &conf(false));
+    assert_eq!(two.sh("cat /proc/sys/net/ipv6/conf/eth0/accept_dad").trim(), "0");
+}
+
+#[test]
+fn ipv6_where_it_was_switched_off() {
+    let Some(world) = World::new() else { return };
+    let pod = Namespace::new();
+    for key in ["all", "default", "lo"] {
+        let set = format!("echo 1 > /proc/sys/net/ipv6/conf/{key}/disable_ipv6");
+        assert!(pod.command("sh").args(["-c", &set]).status().unwrap().success());
+    }
+    let conf = conf("1.0.0", json!({ "isDefaultGateway": true, "ipam": world.host_local(&["fd00::/64"], &[]) }));
+    let result = world.add(&At::new("c", &pod, "eth0"), &conf);
+    assert_eq!(addresses(&pod, "eth0"), [result.ips[0].address.to_string()]);
+    assert_eq!(pod.sh("cat /proc/sys/net/ipv6/conf/lo/disable_ipv6").trim(), "0");
+    assert_eq!(pod.sh("cat /proc/sys/net/ipv6/conf/eth0/keep_addr_on_down").trim(), "1");
+    // Addresses and thus the attachment survive the link going down and up.
+    pod.sh("ip link set eth0 down");
+    pod.sh("ip link set eth0 up");
+    assert_eq!(addresses(&pod, "eth0"), [result.ips[0].address.to_string()]);
+}
