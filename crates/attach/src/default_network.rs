@@ -8,9 +8,10 @@ use cni::{Code, Error, Json, Result, load};
 
 use crate::Config;
 
-/// The version a delegate is run with where neither it nor the meta-plugin's configuration names one. 1.0.0 has CHECK, every reference
-/// plugin of the last years speaks it (Debian 12 has 1.1.1), and its results convert to 0.1.0, which such a configuration is answered in.
-const FALLBACK_VERSION: &str = "1.0.0";
+/// The version a delegate is run with where neither it nor the meta-plugin's configuration names one. 0.4.0 has CHECK, every plugin of the
+/// last seven years speaks it (flannel's own up to 0.9.1 nothing newer), and its results convert to the 0.1.0 that such a configuration is
+/// answered in.
+const FALLBACK_VERSION: &str = "0.4.0";
 
 /// The list that static delegate number `index` stands for: one plugin, or a list of its own.
 ///

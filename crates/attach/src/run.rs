@@ -113,7 +113,10 @@ impl Attach<'_> {
                 Ok(planned) => {
                     let known =
                         |e: &Entry| mine.iter().chain(&others).any(|k| k.attachment.ifname == e.attachment.ifname);
-                    let unknown: Vec<Entry> = planned.into_iter().filter(|e| !known(e)).collect();
+                    let unknown = planned.into_iter().filter(|e| !known(e));
+                    // No ADD gets past a missing plugin, so without a record nothing of such an attachment can be there.
+                    let unknown = unknown.filter(|e| !record.problems.is_empty() || self.can_run(&performer, e));
+                    let unknown: Vec<Entry> = unknown.collect();
                     mine.extend(unknown);
                 }
                 // Nothing is attached before it is recorded, so nothing recorded means nothing attached. A damaged record means something
@@ -227,6 +230,16 @@ impl Attach<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Every plugin of the attachment can be run.
+    fn can_run(&self, performer: &Performer<'_>, entry: &Entry) -> bool {
+        let mut plugins = entry.attachment.list.plugins.iter();
+        let missing = plugins.find_map(|p| self.delegates.find(&p.plugin_type, &performer.path).err());
+        if let Some(e) = &missing {
+            tracing::warn!("{} is not recorded, and its plugin cannot be asked: {e}", entry.attachment.describe());
+        }
+        missing.is_none()
     }
 
     /// What the configuration gives a container: the plan as if this were an ADD.

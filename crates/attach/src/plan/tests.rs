@@ -18,7 +18,7 @@ fn summary(plan: &Plan) -> Vec<String> {
 #[test]
 fn the_form_of_2017() {
     let plan = plan(&article("/x".as_ref())).unwrap();
-    assert_eq!(summary(&plan), ["eth0 multus-demo-1 1.0.0", "net0 multus-demo-0 1.0.0"]);
+    assert_eq!(summary(&plan), ["eth0 multus-demo-1 0.4.0", "net0 multus-demo-0 0.4.0"]);
     assert_eq!(plan.secondary_default_routes, SecondaryDefaultRoutes::Drop);
     // Everything else of a delegate is untouched.
     let macvlan = &plan.attachments[1].list.plugins[0].conf;
@@ -50,10 +50,10 @@ fn todays_form() {
 fn the_marked_delegate_first_changes_no_names() {
     let conf =
         json(r#"{"name": "m", "delegates": [{"type": "a", "masterplugin": true}, {"type": "b"}, {"type": "c"}]}"#);
-    assert_eq!(summary(&plan(&conf).unwrap()), ["eth0 m-0 1.0.0", "net1 m-1 1.0.0", "net2 m-2 1.0.0"]);
+    assert_eq!(summary(&plan(&conf).unwrap()), ["eth0 m-0 0.4.0", "net1 m-1 0.4.0", "net2 m-2 0.4.0"]);
     let conf =
         json(r#"{"name": "m", "delegates": [{"type": "a"}, {"type": "b"}, {"type": "c", "masterplugin": true}]}"#);
-    assert_eq!(summary(&plan(&conf).unwrap()), ["eth0 m-2 1.0.0", "net0 m-0 1.0.0", "net1 m-1 1.0.0"]);
+    assert_eq!(summary(&plan(&conf).unwrap()), ["eth0 m-2 0.4.0", "net0 m-0 0.4.0", "net1 m-1 0.4.0"]);
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn drop_in_plugins_belong_to_a_cluster_network() {
     let plan = plan(&json(&format!(r#"{{"name": "m", "clusterNetwork": "{}"}}"#, list.display()))).unwrap();
     let types: Vec<&str> = plan.attachments[0].list.plugins.iter().map(|p| p.plugin_type.as_str()).collect();
     assert_eq!(types, ["a", "tuning"]);
-    assert_eq!(plan.attachments[0].list.cni_version, "1.0.0", "it has none and the configuration has none");
+    assert_eq!(plan.attachments[0].list.cni_version, "0.4.0", "it has none and the configuration has none");
 }
 
 #[test]

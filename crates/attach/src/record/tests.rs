@@ -65,7 +65,7 @@ fn multus_finds_what_it_needs() {
     assert_eq!(first.get("ifnameRequest"), None, "the first gets the runtime's name");
     assert_eq!(second["ifnameRequest"], "net0");
     assert_eq!(second["ConfList"]["plugins"][0]["type"], "macvlan");
-    assert_eq!(second["ConfList"]["cniVersion"], "1.0.0");
+    assert_eq!(second["ConfList"]["cniVersion"], "0.4.0");
     let config: serde_json::Value =
         serde_json::from_slice(&BASE64.decode(second["Bytes"].as_str().unwrap()).unwrap()).unwrap();
     assert_eq!(config["name"], "multus-demo-0");

@@ -329,6 +329,10 @@ fn a_missing_plugin_is_found_before_anything_runs() {
     world.plugins.missing = vec!["macvlan".into()];
     assert!(world.add().unwrap_err().message.contains("macvlan"));
     assert!(world.plugins.take().is_empty());
+    // Nothing of it can be there, so the DEL that follows does not fail for want of the plugin either.
+    world.plugins.fail("DEL macvlan", 999);
+    world.del().unwrap();
+    assert_eq!(world.plugins.take(), ["DEL flannel multus-demo-1 eth0"]);
 }
 
 #[test]
