@@ -278,3 +278,6 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 fn failed(attempted: &str, path: &Path, e: &io::Error) -> Error {
     Error::new(Code::IO, format!("host-local: failed to {attempted} \"{}\": {e}", path.display()))
 }
+
+#[cfg(test)]
+mod tests;
