@@ -94,6 +94,8 @@ pub struct Step {
     pub from: Option<String>,
     /// Only up to this version.
     pub until: Option<String>,
+    /// Only where the originals are newer than Debian's 1.1.1, or take no part.
+    pub since: Option<String>,
     /// Not within the meta-plugin, where it makes no sense (`false`).
     pub meta: Option<bool>,
     /// Runs a command; it must succeed.
@@ -160,9 +162,6 @@ pub struct ErrorExpect {
 pub struct Differs {
     /// Its name in `docs/compatibility.md`.
     pub why: String,
-    /// Only within the meta-plugin.
-    #[serde(default)]
-    pub only_meta: bool,
     /// In place of the step's expectation.
     #[serde(flatten)]
     pub expect: Expect,

@@ -20,6 +20,8 @@ pub enum Side {
     Ours,
     /// Ours within our meta-plugin, as its only delegate.
     InProcess,
+    /// Our meta-plugin, which executes the Go originals (`"inProcess": "never"`).
+    Executing,
 }
 
 /// Who performs ADD, and who everything after it.
@@ -92,6 +94,12 @@ impl Programs {
         let ask = |name: &str| Some((name.to_owned(), versions(&dir.join(name))?));
         let versions = NAMES.iter().filter_map(|n| ask(n)).collect();
         Programs { dir, versions, _links: Some(links) }
+    }
+
+    /// These are Debian's 1.1.1, from before the specification's 1.1.0.
+    #[must_use]
+    pub fn are_old(&self) -> bool {
+        self.speaks("bridge", "1.1.0").is_err()
     }
 
     /// The program speaks this version; the error is why not.

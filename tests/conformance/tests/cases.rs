@@ -8,7 +8,7 @@ fn on(file: &str, title: &str, cast: Cast) {
     if !testkit::have_root() {
         return testkit::skip_or_fail("conformance", "needs root");
     }
-    let originals = [cast.add, cast.rest].contains(&Side::Original);
+    let originals = [cast.add, cast.rest].iter().any(|s| [Side::Original, Side::Executing].contains(s));
     if originals && Programs::originals().is_none() {
         return testkit::skip_or_fail("conformance", "no Go originals: `cargo xtask originals` says where they are");
     }
@@ -65,6 +65,11 @@ files! {
     multus: "multus",
     protocol: "protocol",
     r#static: "static",
+}
+
+#[test]
+fn multus_executing_the_originals() {
+    on("multus", "ours executing the originals", Cast::all(Side::Executing));
 }
 
 #[test]
