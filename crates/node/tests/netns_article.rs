@@ -180,7 +180,7 @@ fn todays_form_keeps_both_default_routes_and_checks_and_collects() {
     let text = conf.to_string();
     let gone = Pod::new("gone");
     world.cni("multus", "ADD", &gone, "eth0", &text).unwrap();
-    let pod = Pod::new("c1");
+    let pod = Pod::new("pod-one");
     let (result, _) = world.cni("multus", "ADD", &pod, "eth0", &text).unwrap();
     assert_eq!(result["cniVersion"], "1.1.0");
     assert_eq!(result["interfaces"].as_array().unwrap().iter().filter(|i| i["name"] == "eth0").count(), 1);
@@ -190,9 +190,9 @@ fn todays_form_keeps_both_default_routes_and_checks_and_collects() {
     world.cni("multus", "STATUS", &pod, "", &text).unwrap();
 
     let mut gc = conf.clone();
-    gc["cni.dev/valid-attachments"] = json!([{"containerID": "c1", "ifname": "eth0"}]);
+    gc["cni.dev/valid-attachments"] = json!([{"containerID": "pod-one", "ifname": "eth0"}]);
     world.cni("multus", "GC", &pod, "", &gc.to_string()).unwrap();
-    assert!(world.everything().contains("c1") && !world.everything().contains("gone"));
+    assert!(world.everything().contains("pod-one") && !world.everything().contains("gone"));
     world.cni("multus", "CHECK", &pod, "eth0", &text).unwrap();
 
     pod.ns.sh("ip link set net1 down");
@@ -200,5 +200,5 @@ fn todays_form_keeps_both_default_routes_and_checks_and_collects() {
     let error = world.cni("multus", "CHECK", &pod, "eth0", &text).unwrap_err();
     assert!(error["msg"].as_str().unwrap().contains("network \"storage\" interface net1"), "{error}");
     world.cni("multus", "DEL", &pod, "eth0", &text).unwrap();
-    assert!(!world.everything().contains("c1"), "{}", world.everything());
+    assert!(!world.everything().contains("pod-one"), "{}", world.everything());
 }

@@ -166,7 +166,12 @@ fn list(dir: &Path, found: &mut Vec<String>) {
 /// port has gone.
 fn without_counters(mut value: Value) -> Value {
     match &mut value {
-        Value::Array(elements) => elements.iter_mut().for_each(|e| *e = without_counters(e.take())),
+        Value::Array(elements) => {
+            // Link-local IPv6 routes come when duplicate address detection is done with, which is any time.
+            elements
+                .retain(|e| !e["dst"].as_str().is_some_and(|dst| dst.starts_with("fe80:") || dst.starts_with("ff00:")));
+            elements.iter_mut().for_each(|e| *e = without_counters(e.take()));
+        }
         Value::Object(members) => {
             for key in
                 ["valid_life_time", "preferred_life_time", "handle", "expires", "operstate", "flags", "tentative"]
