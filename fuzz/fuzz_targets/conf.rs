@@ -8,15 +8,8 @@ use cni::conf::NetworkList;
 use cni::{Json, args, env};
 use libfuzzer_sys::fuzz_target;
 
-const VARIABLES: [&str; 7] = [
-    "CNI_COMMAND",
-    "CNI_CONTAINERID",
-    "CNI_NETNS",
-    "CNI_IFNAME",
-    "CNI_ARGS",
-    "CNI_PATH",
-    "CNI_NETNS_OVERRIDE",
-];
+const VARIABLES: [&str; 7] =
+    ["CNI_COMMAND", "CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME", "CNI_ARGS", "CNI_PATH", "CNI_NETNS_OVERRIDE"];
 
 fuzz_target!(|data: &[u8]| {
     for list in [NetworkList::parse(data), NetworkList::from_single(data)].into_iter().flatten() {

@@ -14,12 +14,12 @@ use libfuzzer_sys::fuzz_target;
 static DIR: LazyLock<PathBuf> = LazyLock::new(|| {
     let memory = PathBuf::from("/dev/shm");
     let dir = if memory.is_dir() { memory } else { std::env::temp_dir() };
-    let dir = dir.join(format!("plexus-fuzz-record-{}", std::process::id()));
-    fs::create_dir_all(dir.join("results")).unwrap();
-    dir
+    dir.join(format!("plexus-fuzz-record-{}", std::process::id()))
 });
 
 fuzz_target!(|data: &[u8]| {
+    // Made and removed each time: a fuzzer has no end at which to clean up.
+    fs::create_dir_all(DIR.join("results")).unwrap();
     fs::write(DIR.join("pod"), data).unwrap();
     fs::write(DIR.join("results/net-pod-eth0"), data).unwrap();
     let cache = Cache::new(&*DIR);
@@ -32,6 +32,7 @@ fuzz_target!(|data: &[u8]| {
     }
     let _ = cache.entry("net", "pod", "eth0");
     let _ = cache.attachments(Some("pod"));
+    fs::remove_dir_all(&*DIR).unwrap();
 });
 
 fn is_empty_list(data: &[u8]) -> bool {
