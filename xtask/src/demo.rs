@@ -117,7 +117,9 @@ pub(crate) fn clean() -> Result<()> {
     inside.args(["--target", &pid, "--mount", "--net", "--"]).arg(std::env::current_exe()?).arg("demo-end");
     let told = inside.args(arguments(&story)).status().context("cannot run nsenter")?.success();
     let _ = shell::capture(Command::new("kill").arg(&pid));
-    fs::remove_file(&kept)?;
+    for file in [kept, folder.join("plugins")] {
+        fs::remove_file(file)?;
+    }
     let clean = machine_is_clean(&before, &story);
     if !told {
         bail!("the end did not go well (see above)");
