@@ -10,6 +10,7 @@ pub mod program;
 pub mod run;
 pub mod samples;
 pub mod snapshot;
+pub mod stepper;
 pub mod wire;
 pub mod world;
 

@@ -1,69 +1,69 @@
 //! A process killed at any system call of ADD, or of DEL, then DEL: nothing is left.
 //!
-//! `strace` kills at the Nth call of a kind, counted in each thread. Taking every kind and every N of a whole run reaches every system call:
-//! those that change something all, of the others so many, spread evenly, that a run takes seconds.
-
+//! Killed is at every system call that changes something or waits for somebody who does, and at so many of the others, spread evenly, that
+//! the tests take a minute. `PLEXUS_CRASH=all` kills at every one.
 #![expect(clippy::unwrap_used, reason = "helpers of tests: a failed unwrap is a failed test")]
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
-use std::process::Command;
+use std::path::PathBuf;
 
+use conformance::stepper::{self, Call, Purpose, Run};
 use conformance::world::{Reply, call_env, clean_env, run};
 use conformance::{Programs, Snapshot, World, samples};
 use serde_json::Value;
 
-/// Points at system calls that change nothing outside of the process, at most.
-const QUIET_POINTS: usize = 160;
+/// Points at system calls that change nothing, at most.
+const QUIET_POINTS: usize = 120;
 
 /// System calls that change something that others can see, or wait for somebody who does.
-const CHANGING: [&str; 32] = [
-    "openat",
-    "write",
-    "writev",
-    "pwrite64",
-    "setns",
-    "unshare",
-    "socket",
-    "sendto",
-    "sendmsg",
-    "rename",
-    "renameat",
-    "renameat2",
-    "link",
-    "linkat",
-    "unlink",
-    "unlinkat",
-    "mkdir",
-    "mkdirat",
-    "rmdir",
-    "fsync",
-    "fdatasync",
-    "ftruncate",
-    "clone",
-    "clone3",
-    "execve",
-    "exit",
-    "exit_group",
-    "futex",
-    "flock",
-    "fchmod",
-    "recvmsg",
-    "recvfrom",
+const CHANGING: [(&str, i64); 26] = [
+    ("write", libc::SYS_write),
+    ("writev", libc::SYS_writev),
+    ("pwrite64", libc::SYS_pwrite64),
+    ("openat", libc::SYS_openat),
+    ("setns", libc::SYS_setns),
+    ("sendto", libc::SYS_sendto),
+    ("sendmsg", libc::SYS_sendmsg),
+    ("recvfrom", libc::SYS_recvfrom),
+    ("recvmsg", libc::SYS_recvmsg),
+    ("renameat", libc::SYS_renameat),
+    ("renameat2", libc::SYS_renameat2),
+    ("linkat", libc::SYS_linkat),
+    ("unlinkat", libc::SYS_unlinkat),
+    ("mkdirat", libc::SYS_mkdirat),
+    ("fsync", libc::SYS_fsync),
+    ("fdatasync", libc::SYS_fdatasync),
+    ("ftruncate", libc::SYS_ftruncate),
+    ("flock", libc::SYS_flock),
+    ("fchmod", libc::SYS_fchmod),
+    ("clone", libc::SYS_clone),
+    ("clone3", libc::SYS_clone3),
+    ("execve", libc::SYS_execve),
+    ("wait4", libc::SYS_wait4),
+    ("waitid", libc::SYS_waitid),
+    ("exit", libc::SYS_exit),
+    ("exit_group", libc::SYS_exit_group),
 ];
 
-/// Programs that a call runs (iptables) have system calls of their own, most of them the loader's.
-const OF_OTHER_PROGRAMS: usize = 6;
+/// Their older forms, where the architecture has them.
+#[cfg(target_arch = "x86_64")]
+const OLD: [(&str, i64); 6] = [
+    ("rename", libc::SYS_rename),
+    ("link", libc::SYS_link),
+    ("unlink", libc::SYS_unlink),
+    ("mkdir", libc::SYS_mkdir),
+    ("rmdir", libc::SYS_rmdir),
+    ("vfork", libc::SYS_vfork),
+];
+#[cfg(not(target_arch = "x86_64"))]
+const OLD: [(&str, i64); 0] = [];
 
-/// Where to kill: at the `when`th call of `kind`.
-struct Point {
-    kind: String,
-    when: usize,
+fn name(call: Call) -> Option<&'static str> {
+    CHANGING.iter().chain(&OLD).find(|(_, n)| *n == call.number).map(|(name, _)| *name)
 }
 
 struct Crash {
     world: World,
-    conf: Vec<u8>,
+    conf: PathBuf,
     program: &'static str,
     before: Snapshot,
 }
@@ -72,8 +72,10 @@ impl Crash {
     fn new(program: &'static str, conf: &dyn Fn(&World) -> Value) -> Crash {
         let world = World::new();
         samples::host(&world);
-        let conf = conf(&world).to_string().into_bytes();
-        let mut crash = Crash { world, conf, program, before: Snapshot::default() };
+        let path = world.dir().join("conf");
+        std::fs::write(&path, conf(&world).to_string()).unwrap();
+        std::fs::write(world.dir().join("out"), "").unwrap();
+        let mut crash = Crash { world, conf: path, program, before: Snapshot::default() };
         // What stays by design (the bridge, base chains) is there from the start.
         crash.whole("ADD");
         crash.whole("DEL");
@@ -81,118 +83,93 @@ impl Crash {
         crash
     }
 
-    fn command(&self, verb: &str, strace: &[&str], log: &Path) -> Command {
-        let program = Programs::ours().dir.join(self.program);
-        let netns = self.world.namespace("pod").path();
-        let mut command = if strace.is_empty() {
-            self.world.host.command(program)
-        } else {
-            let mut c = self.world.host.command("strace");
-            c.args(["-f", "-qq", "-o"]).arg(log).args(strace).arg("--").arg(program);
-            c
-        };
-        clean_env(&mut command, &call_env(verb, "c0ffee01", &netns));
-        command
-    }
-
-    fn call(&self, verb: &str, strace: &[&str], log: &Path) -> Reply {
-        run(self.command(verb, strace, log), &self.conf)
+    fn call(&self, verb: &str) -> Reply {
+        let env = call_env(verb, "c0ffee01", &self.world.namespace("pod").path());
+        run(self.world.command(&Programs::ours().dir.join(self.program), &env), &std::fs::read(&self.conf).unwrap())
     }
 
     fn whole(&self, verb: &str) {
-        let reply = self.call(verb, &[], Path::new("/dev/null"));
+        let reply = self.call(verb);
         assert_eq!(reply.rc, 0, "{verb}: {reply}");
     }
 
-    /// Every system call of a whole run, by thread; the first thread is the main one.
-    fn trace(&self, verb: &str, log: &Path) -> Vec<(u32, String)> {
-        let reply = self.call(verb, &["-e", "trace=all"], log);
-        assert_eq!(reply.rc, 0, "{verb}: {reply}");
-        let text = std::fs::read_to_string(log).unwrap();
-        let calls = text.lines().filter_map(|line| {
-            let (thread, rest) = line.trim().split_once(char::is_whitespace)?;
-            let (kind, _) = rest.trim_start().split_once('(')?;
-            let is_call = kind.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-            is_call.then(|| (thread.parse().unwrap_or(0), kind.to_owned()))
-        });
-        calls.collect()
+    fn step(&self, verb: &str, purpose: Purpose) -> Run {
+        let program = Programs::ours().dir.join(self.program);
+        let sh = self.world.host.command("sh");
+        let mut command = stepper::gated(sh, &program, &self.conf, &self.world.dir().join("out"));
+        clean_env(&mut command, &call_env(verb, "c0ffee01", &self.world.namespace("pod").path()));
+        stepper::run(command, purpose)
+    }
+
+    fn left(&self) -> Vec<String> {
+        self.world.snapshot().left_since(&self.before, &[])
     }
 }
 
-fn points(calls: &[(u32, String)]) -> Vec<Point> {
-    let main = calls[0].0;
-    let programs: BTreeSet<u32> = calls.iter().filter(|(t, k)| *t != main && k == "execve").map(|(t, _)| *t).collect();
-    let mut counts: BTreeMap<(&str, u32), usize> = BTreeMap::new();
-    for (thread, kind) in calls {
-        *counts.entry((kind, *thread)).or_default() += 1;
+/// The numbers of the system calls to kill at.
+fn points(calls: &[Call]) -> Vec<usize> {
+    let numbered = || calls.iter().enumerate().map(|(i, call)| (i + 1, *call));
+    if std::env::var_os("PLEXUS_CRASH").is_some_and(|v| v == "all") {
+        return numbered().map(|(n, _)| n).collect();
     }
-    let mut most: BTreeMap<&str, usize> = BTreeMap::new();
-    for ((kind, thread), n) in counts {
-        let n = if programs.contains(&thread) { n.min(OF_OTHER_PROGRAMS) } else { n };
-        let most = most.entry(kind).or_default();
-        *most = n.max(*most);
-    }
-    let all = most.into_iter().flat_map(|(kind, n)| (1..=n).map(move |when| Point { kind: kind.to_owned(), when }));
-    let (mut points, quiet): (Vec<Point>, Vec<Point>) = all.partition(|p| CHANGING.contains(&p.kind.as_str()));
+    // A program that we run (iptables) opens its libraries: nothing of ours.
+    let loud = |call: Call| name(call).is_some_and(|name| call.own || !["openat", "write"].contains(&name));
+    let (mut points, quiet): (Vec<_>, Vec<_>) = numbered().partition(|(_, call)| loud(*call));
     let step = quiet.len().div_ceil(QUIET_POINTS).max(1);
     points.extend(quiet.into_iter().step_by(step));
-    points
+    points.into_iter().map(|(n, _)| n).collect()
 }
 
 fn killed_at_any_point(title: &str, program: &'static str, conf: &dyn Fn(&World) -> Value, verb: &str) {
     if !testkit::have_root() {
         return testkit::skip_or_fail("conformance", "needs root");
     }
-    if Command::new("strace").arg("-V").output().is_err() {
-        return testkit::skip_or_fail("conformance", "strace is not installed");
-    }
-    let dir = tempfile::tempdir().unwrap();
-    let log = dir.path().join("strace");
     let mut crash = Crash::new(program, conf);
     if verb == "DEL" {
         crash.whole("ADD");
     }
-    let calls = crash.trace(verb, &log);
+    let whole = crash.step(verb, Purpose::Trace);
+    assert_eq!(whole.rc, 0, "{verb} under the stepper");
     if verb == "ADD" {
         crash.whole("DEL");
     }
-    let points = points(&calls);
-    let (mut tested, mut unreached, mut half_made, mut failed) = (0, 0, 0, Vec::new());
-    for Point { kind, when } in &points {
+    let (mut killed, mut half_made, mut failed) = (0, 0, Vec::new());
+    for point in points(&whole.calls) {
         if verb == "DEL" {
             crash.whole("ADD");
         }
-        let inject = format!("inject={kind}:signal=KILL:when={when}");
-        let reply = crash.call(verb, &["-e", "trace=all", "-e", &inject], &log);
-        let trace = std::fs::read_to_string(&log).unwrap_or_default();
-        // A kill that hit a child (iptables) ends the call with an error instead: that counts, too.
-        if reply.rc == 0 {
-            unreached += 1;
-        } else {
-            tested += 1;
-        }
-        if !crash.world.snapshot().left_since(&crash.before, &[]).is_empty() {
-            half_made += 1;
-        }
-        let again = crash.call("DEL", &[], Path::new("/dev/null"));
-        let left = crash.world.snapshot().left_since(&crash.before, &[]);
+        let run = crash.step(verb, Purpose::Kill(point));
+        killed += usize::from(run.rc == 128 + libc::SIGKILL);
+        half_made += usize::from(!crash.left().is_empty());
+        let again = crash.call("DEL");
+        let left = crash.left();
         if again.rc == 0 && left.is_empty() {
             continue;
         }
-        let last = trace.lines().rfind(|l| !l.contains("+++")).unwrap_or("").trim();
-        failed
-            .push(format!("{title} {verb} killed at {kind} {when}, `{last:.160}`: DEL then: {again}; left: {left:?}"));
+        let at = run.killed.map_or("nothing".to_owned(), |c| {
+            let by = if c.thread {
+                ", in another thread"
+            } else if c.own {
+                ""
+            } else {
+                ", by a program it ran"
+            };
+            format!("{} (number {}){by}", name(c).unwrap_or("a quiet call"), c.number)
+        });
+        failed.push(format!("{title} {verb} killed at system call {point}, {at}: DEL then: {again}; left: {left:?}"));
         // The next point starts in a clean world.
         crash = Crash::new(program, conf);
     }
+    let threads = whole.calls.iter().filter(|c| c.thread).count();
     println!(
-        "{title}, {verb}: {} system calls; killed at {tested} points ({unreached} not reached), {half_made} times with something there before DEL, {} times after",
-        calls.len(),
+        "{title}, {verb}: {} system calls ({threads} in other threads); killed at {killed} of them, \
+         {half_made} times with something there before DEL, {} times after",
+        whole.calls.len(),
         failed.len()
     );
+    assert!(killed >= whole.calls.len().min(100), "{title} {verb}: only {killed} points");
     assert!(half_made > 10, "{title} {verb}: kills that leave nothing to clean up prove nothing");
-    assert!(tested >= 100, "{title} {verb}: only {tested} points");
-    assert!(failed.is_empty(), "{} of {tested} points left something:\n{}", failed.len(), failed.join("\n"));
+    assert!(failed.is_empty(), "{} of {killed} points left something:\n{}", failed.len(), failed.join("\n"));
 }
 
 macro_rules! crashes {
