@@ -58,6 +58,7 @@ pub fn gated(mut sh: Command, program: &Path, stdin: &Path, stdout: &Path) -> Co
 ///
 /// # Panics
 /// Without the privilege to trace.
+#[expect(clippy::zombie_processes, reason = "waited for by the loop, until there is no child left")]
 pub fn run(mut command: Command, purpose: Purpose) -> Run {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let mut gate = child.stdin.take().unwrap();
