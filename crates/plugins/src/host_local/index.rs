@@ -6,11 +6,11 @@
 //! of ours killed half-way) changes it, and the index is no longer believed. Then all files are read once and the index is written anew.
 //! Every use is under the network's lock.
 
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -52,9 +52,19 @@ pub(super) enum Change {
 #[derive(Debug)]
 pub(super) struct Index {
     path: PathBuf,
-    owners: HashMap<IpAddr, Owner, BuildHasherDefault<AddressHasher>>,
-    /// The log that `owners` was read from; none if it must be written anew.
+    /// The log's records but for the last commit. They are looked through, not put into a map: one call asks for one owner and for one run of
+    /// addresses, and building a map of 20,000 costs more than everything else.
+    records: Vec<Record>,
+    /// The log that holds `records`; none if it must be written anew.
     log: Option<Log>,
+    window: RefCell<Window>,
+}
+
+/// Which addresses of a run are taken.
+#[derive(Debug, Default)]
+struct Window {
+    first: u128,
+    taken: Vec<bool>,
 }
 
 #[derive(Debug)]
@@ -79,52 +89,89 @@ impl Index {
         let no_follow = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
         let file = File::options().read(true).write(true).custom_flags(no_follow).open(&path).ok()?;
         let length = usize::try_from(file.metadata().ok()?.len()).ok()?;
-        let mut bytes = vec![0; length];
-        file.read_exact_at(&mut bytes, 0).ok()?;
-        let (records, rest) = bytes.as_chunks::<32>();
-        let (first, last) = (records.first()?, records.last()?);
-        if !rest.is_empty() || *first != MAGIC || last[24] != COMMIT || last[8..24] != mtime.to_be_bytes() {
+        if !length.is_multiple_of(size_of::<Record>()) {
             return None;
         }
-        let before = &records[..records.len() - 1];
-        let sum = before.iter().fold(0, checksum);
-        if last[..8] != sum.to_be_bytes() {
+        let mut records: Vec<Record> = vec![[0; 32]; length / size_of::<Record>()];
+        file.read_exact_at(records.as_flattened_mut(), 0).ok()?;
+        let last = records.pop()?;
+        if *records.first()? != MAGIC || last[24] != COMMIT || last[8..24] != mtime.to_be_bytes() {
             return None;
         }
-        let mut owners = HashMap::with_capacity_and_hasher(records.len() * 3 / 4, BuildHasherDefault::default());
-        for record in before {
-            let (address, rest) = record.split_first_chunk::<16>()?;
-            let address = IpAddr::from(*address).to_canonical();
-            match record[24] {
-                RESERVED => owners.insert(address, Owner::from_be_bytes(*rest.first_chunk()?)),
-                RELEASED => owners.remove(&address),
-                _ => None,
-            };
+        let sum = records.iter().fold(0, checksum);
+        if last[..8] != sum.to_be_bytes() || records[1..].iter().any(|r| !(RESERVED..=COMMIT).contains(&r[24])) {
+            return None;
         }
-        let log = Log { file, records: records.len(), checksum: checksum(sum, last) };
-        Some(Index { path, owners, log: Some(log) })
+        let log = Log { file, records: records.len() + 1, checksum: checksum(sum, &last) };
+        Some(Index { path, records, log: Some(log), window: RefCell::default() })
     }
 
     /// An index of what was found by reading all files.
     pub(super) fn new(path: &Path, found: impl IntoIterator<Item = (IpAddr, Owner)>) -> Index {
-        Index { path: path.join(NAME), owners: found.into_iter().collect(), log: None }
+        let records = found.into_iter().map(|(ip, owner)| record(Change::Reserved(ip, owner))).collect();
+        Index { path: path.join(NAME), records, log: None, window: RefCell::default() }
     }
 
     /// Somebody has the address.
     pub(super) fn contains(&self, ip: IpAddr) -> bool {
-        self.owners.contains_key(&ip)
+        let key = key(ip);
+        let taken = |w: &Window| {
+            let at = key.checked_sub(w.first).and_then(|at| usize::try_from(at).ok());
+            at.and_then(|at| w.taken.get(at).copied())
+        };
+        let mut window = self.window.borrow_mut();
+        if let Some(taken) = taken(&window) {
+            return taken;
+        }
+        // As long as the log, so whoever asks for one address after the other finds a free one before its end.
+        *window = Window { first: key, taken: vec![false; self.records.len() + 1] };
+        for (key, _, what) in self.changes() {
+            let at = key.checked_sub(window.first).and_then(|at| usize::try_from(at).ok());
+            if let Some(taken) = at.and_then(|at| window.taken.get_mut(at)) {
+                *taken = what == RESERVED;
+            }
+        }
+        taken(&window).unwrap_or_default()
     }
 
-    /// Every address that somebody has.
-    pub(super) fn all(&self) -> impl Iterator<Item = IpAddr> {
-        self.owners.keys().copied()
+    /// Every reservation.
+    pub(super) fn all(&self) -> BTreeMap<IpAddr, Owner> {
+        let mut all = BTreeMap::new();
+        for (key, owner, what) in self.changes() {
+            let ip = Ipv6Addr::from_bits(key).to_canonical();
+            if what == RESERVED {
+                all.insert(ip, owner)
+            } else {
+                all.remove(&ip)
+            };
+        }
+        all
     }
 
     /// The addresses of an owner, in ascending order.
     pub(super) fn owned_by(&self, owner: Owner) -> Vec<IpAddr> {
-        let mut ips: Vec<IpAddr> = self.owners.iter().filter(|(_, o)| **o == owner).map(|(ip, _)| *ip).collect();
+        let mut keys: Vec<u128> = Vec::new();
+        for (key, who, what) in self.changes() {
+            if what == RESERVED && who == owner {
+                keys.push(key);
+            } else {
+                keys.retain(|k| *k != key);
+            }
+        }
+        let mut ips: Vec<IpAddr> = keys.into_iter().map(|key| Ipv6Addr::from_bits(key).to_canonical()).collect();
         ips.sort_unstable();
+        ips.dedup();
         ips
+    }
+
+    /// Address, owner and what happened, oldest first.
+    fn changes(&self) -> impl Iterator<Item = (u128, Owner, u8)> {
+        let changes = self.records.iter().filter(|r| [RESERVED, RELEASED].contains(&r[24]));
+        changes.map(|r| {
+            let (halves, _) = r.as_chunks::<8>();
+            let [high, low, owner, _] = [0, 1, 2, 3].map(|i| halves.get(i).map_or(0, |half| u64::from_be_bytes(*half)));
+            (u128::from(high) << 64 | u128::from(low), owner, r[24])
+        })
     }
 
     /// Notes changes that have been made to the files, and makes the index believable again.
@@ -135,17 +182,17 @@ impl Index {
         if changes.is_empty() && self.log.is_some() {
             return Ok(());
         }
-        for change in changes {
-            match *change {
-                Change::Reserved(ip, owner) => self.owners.insert(ip, owner),
-                Change::Released(ip) => self.owners.remove(&ip),
-            };
-        }
         let token = past();
-        let log = self.log.take().filter(|l| l.records + changes.len() < SHORT + GARBAGE * self.owners.len());
+        self.window = RefCell::default();
+        let new = changes.iter().map(|c| record(*c));
+        self.records.extend(new.clone());
+        let reserved = self.records.iter().filter(|r| r[24] == RESERVED).count();
+        let released = self.records.iter().filter(|r| r[24] == RELEASED).count();
+        let needed = reserved.saturating_sub(released);
+        let log = self.log.take().filter(|l| l.records + changes.len() < SHORT + GARBAGE * needed);
         let log = match log {
             Some(mut log) => {
-                log.append(changes.iter().map(|c| record(*c)), token)?;
+                log.append(new, token)?;
                 log
             }
             None => self.write_anew(token)?,
@@ -156,15 +203,15 @@ impl Index {
     }
 
     /// Not renamed into place but removed and created: a temporary file could stay behind when this process is killed.
-    fn write_anew(&self, token: i128) -> io::Result<Log> {
+    fn write_anew(&mut self, token: i128) -> io::Result<Log> {
         match std::fs::remove_file(&self.path) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
             _ => {}
         }
         let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(&self.path)?;
         let mut log = Log { file, records: 0, checksum: 0 };
-        let all = self.owners.iter().map(|(ip, owner)| record(Change::Reserved(*ip, *owner)));
-        log.append(std::iter::once(MAGIC).chain(all), token)?;
+        self.records = self.all().into_iter().map(|(ip, owner)| record(Change::Reserved(ip, owner))).collect();
+        log.append(std::iter::once(MAGIC).chain(self.records.iter().copied()), token)?;
         Ok(log)
     }
 }
@@ -192,17 +239,21 @@ impl Log {
     }
 }
 
+/// The address as a number; IPv4 as ::ffff:a.b.c.d, which no IPv6 address here is.
+fn key(ip: IpAddr) -> u128 {
+    match ip {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(ip) => ip.to_bits(),
+    }
+}
+
 fn record(change: Change) -> Record {
     let (ip, owner, what) = match change {
         Change::Reserved(ip, owner) => (ip, owner, RESERVED),
         Change::Released(ip) => (ip, UNKNOWN, RELEASED),
     };
-    let address = match ip {
-        IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
-        IpAddr::V6(ip) => ip.octets(),
-    };
     let mut record: Record = [0; 32];
-    record[..16].copy_from_slice(&address);
+    record[..16].copy_from_slice(&key(ip).to_be_bytes());
     record[16..24].copy_from_slice(&owner.to_be_bytes());
     record[24] = what;
     record
@@ -223,42 +274,6 @@ fn mix(sum: u64, word: u64) -> u64 {
     #[expect(clippy::cast_possible_truncation, reason = "both halves are used")]
     let folded = (product as u64) ^ ((product >> 64) as u64);
     folded.rotate_left(23) ^ word
-}
-
-/// The map's keys are addresses, mostly consecutive ones, from the administrator's own ranges: the standard hasher's defence costs more than
-/// the whole look-up.
-#[derive(Debug, Default)]
-pub(super) struct AddressHasher(u64);
-
-impl Hasher for AddressHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.0 = mix(self.0, u64::from_ne_bytes(word));
-        }
-    }
-
-    fn write_u32(&mut self, n: u32) {
-        self.0 = mix(self.0, n.into());
-    }
-
-    fn write_u64(&mut self, n: u64) {
-        self.0 = mix(self.0, n);
-    }
-
-    fn write_u128(&mut self, n: u128) {
-        #[expect(clippy::cast_possible_truncation, reason = "both halves are used")]
-        self.write_u64(n as u64 ^ (n >> 64) as u64);
-    }
-
-    fn write_isize(&mut self, n: isize) {
-        self.write_u64(n.cast_unsigned() as u64);
-    }
 }
 
 /// A time that the kernel will not write by itself, now or later: the clock's, one second ago, to the nanosecond. In nanoseconds.

@@ -162,7 +162,7 @@ impl Store {
     pub(super) fn release_unless(&mut self, keep: impl Fn(&str) -> bool) -> Result<()> {
         self.read_all()?;
         let mut stale = Vec::new();
-        for ip in self.index.all() {
+        for ip in self.index.all().into_keys() {
             let path = self.path.join(ip.to_string());
             match read(&path) {
                 Ok(text) if std::str::from_utf8(&text).is_ok_and(&keep) => {}

@@ -17,7 +17,7 @@ fn open(path: &Path) -> File {
 }
 
 fn content(index: &Index) -> BTreeMap<IpAddr, Owner> {
-    index.owners.iter().map(|(ip, owner)| (*ip, *owner)).collect()
+    index.all()
 }
 
 #[test]
@@ -132,6 +132,13 @@ proptest! {
                 index = Index::load(path, &file).unwrap();
             }
             prop_assert_eq!(content(&index), model.clone());
+            for n in 0..40 {
+                prop_assert_eq!(index.contains(ip(n)), model.contains_key(&ip(n)));
+            }
+            for owner in 1..9 {
+                let owned: Vec<IpAddr> = model.iter().filter(|(_, o)| **o == owner).map(|(ip, _)| *ip).collect();
+                prop_assert_eq!(index.owned_by(owner), owned);
+            }
         }
         prop_assert_eq!(content(&Index::load(path, &file).unwrap()), model);
     }
