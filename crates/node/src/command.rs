@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::install;
+
 /// Plexus on a node: a CNI meta-plugin that gives a pod several networks, and the reference CNI plugins in the same program.
 #[derive(Parser)]
 #[command(
@@ -22,16 +24,26 @@ struct Cli {
 enum Command {
     /// Serve one CNI call: parameters in the environment, configuration on stdin, result on stdout.
     Cni,
+    Install(Box<install::Options>),
+    /// Put the node back as it was before `install`. Stop the installer first: it would install again.
+    Uninstall(install::DirectoriesOptions),
+    Probe(install::Probe),
 }
 
 pub(crate) fn main(program: &OsStr, args: &[OsString]) -> ExitCode {
     let all = std::iter::once(program.to_owned()).chain(args.iter().cloned());
-    match Cli::try_parse_from(all) {
-        // `cni` alone was served before; clap refuses anything behind it.
-        Ok(Cli { command: Command::Cni }) => ExitCode::SUCCESS,
+    let command = match Cli::try_parse_from(all) {
+        Ok(cli) => cli.command,
         Err(e) => {
             let _ = e.print();
-            ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(1))
+            return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(1));
         }
+    };
+    match command {
+        // `cni` alone was served before; clap refuses anything behind it.
+        Command::Cni => ExitCode::SUCCESS,
+        Command::Install(options) => install::install(&options),
+        Command::Uninstall(directories) => install::uninstall(&directories),
+        Command::Probe(probe) => probe.run(),
     }
 }

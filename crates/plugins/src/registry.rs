@@ -44,6 +44,11 @@ impl<'a> Registry<'a> {
     pub fn find(name: &str) -> Option<&'static dyn Plugin> {
         PLUGINS.iter().copied().find(|p| p.name() == name)
     }
+
+    /// The types of all compiled-in plugins.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        PLUGINS.iter().map(|p| p.name())
+    }
 }
 
 impl Invoke for Registry<'_> {
