@@ -159,6 +159,7 @@ pub struct ErrorExpect {
 
 /// An intended difference.
 #[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Differs {
     /// Its name in `docs/compatibility.md`.
     pub why: String,
@@ -211,5 +212,20 @@ impl Case {
             let code = s.expect.error.as_ref().and_then(|e| e.ours).map(|_| "error-codes".to_owned());
             s.differs.as_ref().map(|d| d.why.clone()).into_iter().chain(code)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_key_is_an_error() {
+        assert!(
+            serde_json::from_str::<Step>(r#"{"do": "ADD", "result": {}, "differs": {"why": "x", "is": 1}}"#).is_ok()
+        );
+        for bad in [r#"{"do": "ADD", "reslt": {}}"#, r#"{"do": "ADD", "differs": {"why": "x", "si": 1}}"#] {
+            assert!(serde_json::from_str::<Step>(bad).is_err(), "{bad}");
+        }
     }
 }

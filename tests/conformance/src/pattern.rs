@@ -144,3 +144,45 @@ pub fn expand(text: &str, vars: &Bindings) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn same(pattern: &Value, got: &Value, exact: bool) -> bool {
+        matches(pattern, got, exact, &mut Bindings::new()).is_ok()
+    }
+
+    #[test]
+    fn objects_and_arrays() {
+        let got = json!({"a": 1, "b": ["x", "y"]});
+        assert!(same(&json!({"a": 1}), &got, false) && !same(&json!({"a": 1}), &got, true));
+        assert!(!same(&json!({"a": 2}), &got, false) && !same(&json!({"c": "<any>"}), &got, false));
+        assert!(same(&json!({"c": "<absent>"}), &got, false) && !same(&json!({"a": "<absent>"}), &got, false));
+        assert!(same(&json!({"b": ["x", "y"]}), &got, false) && !same(&json!({"b": ["x"]}), &got, false));
+        assert!(!same(&json!({"b": ["y", "x"]}), &got, false));
+        assert!(
+            same(&json!({"b": {"$contains": ["y"]}}), &got, false)
+                && !same(&json!({"b": {"$contains": ["z"]}}), &got, false)
+        );
+        assert!(
+            same(&json!({"b": {"$lacks": ["z"]}}), &got, false) && !same(&json!({"b": {"$lacks": ["y"]}}), &got, false)
+        );
+        assert!(same(&json!({"b": {"$len": 2}}), &got, false) && !same(&json!({"b": {"$len": 1}}), &got, false));
+        assert!(!same(&json!({"b": {"$nonsense": 1}}), &got, false));
+    }
+
+    #[test]
+    fn texts() {
+        assert!(same(&json!("~^ve"), &json!("veth0"), false) && !same(&json!("~^eth"), &json!("veth0"), false));
+        assert!(!same(&json!("1"), &json!(1), false));
+        let mut bound = Bindings::new();
+        let pair = json!(["<any:mac>", "<any:mac>"]);
+        assert!(matches(&pair, &json!(["a", "a"]), false, &mut bound).is_ok());
+        assert!(matches(&pair, &json!(["b", "b"]), false, &mut bound).is_err(), "bound to a");
+        assert!(matches(&pair, &json!(["a", "b"]), false, &mut Bindings::new()).is_err());
+        assert_eq!(expand("${mac}/${other}", &bound), "a/${other}");
+    }
+}

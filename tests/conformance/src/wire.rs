@@ -74,3 +74,25 @@ pub fn downgrade(result: &Value, version: &str) -> Value {
 fn is_v6(address: &str) -> bool {
     address.contains(':')
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_forms_of_all_versions() {
+        let result = json!({"interfaces": [{"name": "eth0"}], "ips": [{"address": "10.0.0.2/24", "gateway": "10.0.0.1", "interface": 0},
+            {"address": "fd00::2/64"}], "routes": [{"dst": "0.0.0.0/0", "gw": "10.0.0.1", "mtu": 9}, {"dst": "::/0"}]});
+        assert_eq!(
+            downgrade(&result, "0.2.0"),
+            json!({"cniVersion": "0.2.0", "dns": {},
+                "ip4": {"ip": "10.0.0.2/24", "gateway": "10.0.0.1", "routes": [{"dst": "0.0.0.0/0", "gw": "10.0.0.1"}]},
+                "ip6": {"ip": "fd00::2/64", "routes": [{"dst": "::/0"}]}})
+        );
+        let middle = downgrade(&result, "0.4.0");
+        assert_eq!((&middle["ips"][0]["version"], &middle["ips"][1]["version"]), (&json!("4"), &json!("6")));
+        assert_eq!((&middle["dns"], &middle["routes"]), (&json!({}), &result["routes"]));
+        let newest = downgrade(&result, "1.1.0");
+        assert_eq!((newest.get("dns"), &newest["ips"]), (None, &result["ips"]));
+    }
+}
