@@ -2,7 +2,7 @@
 
 export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/local/sbin:/usr/sbin:/sbin
 
-.PHONY: help demo demo-clean test bench build
+.PHONY: help demo demo-clean test bench build image
 
 help:
 	@echo 'make demo         the article: two pods with lo, eth0 (flannel) and net0 (macvlan), in a world of namespaces'
@@ -10,6 +10,7 @@ help:
 	@echo 'make test         every test tier'
 	@echo 'make bench        Plexus, the Go plugins and the kernel floor, side by side'
 	@echo 'make build        the static binary'
+	@echo 'make image        the container image: the static binary and nothing else'
 
 demo:
 	@cargo xtask demo $(if $(KEEP),--keep)
@@ -25,3 +26,6 @@ bench:
 
 build:
 	@cargo xtask build
+
+image:
+	@cargo xtask image

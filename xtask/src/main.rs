@@ -3,6 +3,7 @@
 mod bench;
 mod binary;
 mod demo;
+mod image;
 mod originals;
 mod runtime;
 mod shell;
@@ -57,6 +58,8 @@ enum Task {
         /// The file.
         file: PathBuf,
     },
+    /// Build the container image (an archive for docker, podman, containerd) and say where it is.
+    Image(image::Options),
     /// Build the Go originals and print their directory, version and Multus.
     Originals,
     /// Remove the world that `demo --keep` left up.
@@ -85,6 +88,7 @@ fn main() -> ExitCode {
         Task::Test { tiers } => suite::run(&tiers),
         Task::Bench { size, binary, dry } => bench::run(&size, binary, !dry),
         Task::BenchDocs { file } => bench::document(&file),
+        Task::Image(options) => image::run(&options),
         Task::BenchRun(plan) => bench::measure(&plan),
         Task::Originals => originals::print().map_err(anyhow::Error::msg),
         Task::DemoClean => demo::clean(),

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::install;
+use crate::{install, probe};
 
 /// Plexus on a node: a CNI meta-plugin that gives a pod several networks, and the reference CNI plugins in the same program.
 #[derive(Parser)]
@@ -25,9 +25,8 @@ enum Command {
     /// Serve one CNI call: parameters in the environment, configuration on stdin, result on stdout.
     Cni,
     Install(Box<install::Options>),
-    /// Put the node back as it was before `install`. Stop the installer first: it would install again.
-    Uninstall(install::DirectoriesOptions),
-    Probe(install::Probe),
+    Uninstall(install::UninstallOptions),
+    Probe(probe::Probe),
 }
 
 pub(crate) fn main(program: &OsStr, args: &[OsString]) -> ExitCode {
@@ -43,7 +42,7 @@ pub(crate) fn main(program: &OsStr, args: &[OsString]) -> ExitCode {
         // `cni` alone was served before; clap refuses anything behind it.
         Command::Cni => ExitCode::SUCCESS,
         Command::Install(options) => install::install(&options),
-        Command::Uninstall(directories) => install::uninstall(&directories),
+        Command::Uninstall(options) => install::uninstall(&options),
         Command::Probe(probe) => probe.run(),
     }
 }

@@ -10,29 +10,28 @@ mod conf;
 mod kubeconfig;
 mod options;
 mod primary;
-mod probe;
 mod state;
 
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use cni::file::{self, Durability};
 use cni::{Code, Error, Json, Result};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::FlockOperation;
-use signal_hook::consts::{SIGINT, SIGTERM};
 
 use kubeconfig::Server;
-pub(crate) use options::{Directories as DirectoriesOptions, Options, Settings};
-pub(crate) use probe::Probe;
+pub(crate) use options::{Options, Settings, UninstallOptions};
 use state::{Directories, Place, State};
 
-/// How often is looked for changes, in seconds. A look is some system calls.
-const INTERVAL: i64 = 1;
+use crate::probe;
+use crate::wait::Ending;
+
+/// How often is looked for changes. A look is some system calls.
+const INTERVAL: Duration = Duration::from_secs(1);
 /// The directory in the configuration directory that holds the kubeconfig, and its name there.
 const PRIVATE: &str = "multus.d";
 const KUBECONFIG: &str = "multus.d/multus.kubeconfig";
@@ -66,7 +65,7 @@ impl Host {
 
 /// Installs, and keeps it so until it is told to end.
 pub(crate) fn install(options: &Options) -> ExitCode {
-    log();
+    crate::log::for_people();
     match run(options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
@@ -82,7 +81,7 @@ fn run(options: &Options) -> Result<()> {
     if options.once {
         return installer.pass();
     }
-    let ended = ended().map_err(|e| Error::internal(format!("failed to listen for signals: {e}")))?;
+    let ending = Ending::listen()?;
     let mut said = None;
     loop {
         let done = installer.pass().err().map(|e| e.to_string());
@@ -98,12 +97,8 @@ fn run(options: &Options) -> Result<()> {
             tracing::warn!("probes will fail: {e}");
         }
         said = Some(done);
-        let interval = Timespec { tv_sec: INTERVAL, tv_nsec: 0 };
-        let mut wait = [PollFd::new(&ended, PollFlags::IN)];
-        match poll(&mut wait, Some(&interval)) {
-            Ok(0) | Err(rustix::io::Errno::INTR) => {}
-            Ok(_) => break,
-            Err(e) => return Err(Error::internal(format!("failed to wait: {e}"))),
+        if ending.comes_within(INTERVAL)? {
+            break;
         }
     }
     let _ = fs::remove_file(&options.status_file);
@@ -113,17 +108,9 @@ fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Becomes readable when the process is to end. As a container's first process it would not end by itself.
-fn ended() -> io::Result<UnixStream> {
-    let (ours, theirs) = UnixStream::pair()?;
-    signal_hook::low_level::pipe::register(SIGTERM, theirs.try_clone()?)?;
-    signal_hook::low_level::pipe::register(SIGINT, theirs)?;
-    Ok(ours)
-}
-
 /// Puts the node back as it was.
-pub(crate) fn uninstall(options: &DirectoriesOptions) -> ExitCode {
-    log();
+pub(crate) fn uninstall(options: &UninstallOptions) -> ExitCode {
+    crate::log::for_people();
     let directories = options.directories();
     let done = (|| {
         if !directories.conf.is_dir() {
@@ -137,21 +124,39 @@ pub(crate) fn uninstall(options: &DirectoriesOptions) -> ExitCode {
         Ok(something)
     })();
     match done {
-        Ok(true) => {
-            tracing::info!(
-                "uninstalled: {} and {} are as they were",
-                directories.conf.display(),
-                directories.bin.display()
-            );
-            ExitCode::SUCCESS
-        }
-        Ok(false) => {
-            tracing::info!("nothing is installed: {} says of nothing", directories.conf.display());
-            ExitCode::SUCCESS
-        }
+        Ok(true) => tracing::info!(
+            "uninstalled: {} and {} are as they were",
+            directories.conf.display(),
+            directories.bin.display()
+        ),
+        Ok(false) => tracing::info!("nothing is installed, according to {}", directories.conf.display()),
         Err(e) => {
             let e: Error = e;
             tracing::error!("{e}; run it again when that is repaired");
+            return ExitCode::FAILURE;
+        }
+    }
+    if options.wait {
+        return wait_to_end(&options.status_file);
+    }
+    ExitCode::SUCCESS
+}
+
+/// Tells probes that all is done until the process is told to end: a DaemonSet would start it again at once.
+fn wait_to_end(status_file: &Path) -> ExitCode {
+    let wait = || -> Result<()> {
+        let ending = Ending::listen()?;
+        loop {
+            probe::write(status_file, None)?;
+            if ending.comes_within(INTERVAL)? {
+                return Ok(());
+            }
+        }
+    };
+    match wait() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            tracing::error!("{e}");
             ExitCode::FAILURE
         }
     }
@@ -192,14 +197,6 @@ fn lock(directories: &Directories) -> Result<File> {
     open().map_err(|e| state::failed("lock", path, &e))
 }
 
-fn log() {
-    let log =
-        Json::parse(br#"{"name": "install", "logLevel": "verbose"}"#).ok().and_then(|c| attach::Config::read(&c).ok());
-    if let Some(config) = log {
-        crate::log::init(&config.log);
-    }
-}
-
 struct Installer {
     settings: Settings,
     seen: binaries::Seen,
@@ -220,7 +217,7 @@ impl Installer {
             binaries::places(&state, self.settings.reference_plugins)
         };
         let output = self.output()?;
-        let server = self.settings.server.clone();
+        let server = self.settings.server.clone().filter(|_| self.needs_kubeconfig(&state));
         let mut wanted = programs.clone();
         wanted.push(Place::Conf(output.clone()));
         if server.is_some() {
@@ -263,6 +260,18 @@ impl Installer {
         let name = given.file_name().and_then(|n| n.to_str());
         name.map(str::to_owned)
             .ok_or_else(|| Error::config(format!("--multus-conf-file: {} has no file name", given.display())))
+    }
+
+    /// A given configuration may do without, or have another; then no credential lies about on the node.
+    fn needs_kubeconfig(&self, state: &State) -> bool {
+        let Some(given) = &self.settings.given else { return true };
+        let ours = self.settings.kubeconfig.as_deref();
+        let named = conf::given(given).ok().and_then(|bytes| Json::parse(&bytes).ok()).map(|document| {
+            let plugins = document.get("plugins").and_then(Json::elements).unwrap_or_default();
+            let mut all = std::iter::once(&document).chain(plugins);
+            all.any(|c| c.get("kubeconfig").and_then(Json::as_str).is_some_and(|file| Some(file) == ours))
+        });
+        named.unwrap_or_else(|| state.places().contains(&Place::Conf(KUBECONFIG.to_owned())))
     }
 
     fn kubeconfig(&self, state: &mut State, server: &Server) -> Result<()> {

@@ -32,6 +32,14 @@ pub(crate) fn init(log: &Log) {
     }
 }
 
+/// Sends what is logged to stderr: for programs that people and pods start.
+pub(crate) fn for_people() {
+    let conf = cni::Json::parse(br#"{"name": "plexus-node", "logLevel": "verbose"}"#).ok();
+    if let Some(config) = conf.and_then(|conf| attach::Config::read(&conf).ok()) {
+        init(&config.log);
+    }
+}
+
 /// Made ready by the first event: most calls have nothing to say, and making a formatter ready costs more than reading the configuration.
 struct Lazy {
     level: LevelFilter,

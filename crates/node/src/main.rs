@@ -9,6 +9,8 @@ mod log;
 mod log_file;
 mod meta;
 mod ports;
+mod probe;
+mod wait;
 
 use std::ffi::OsString;
 use std::path::Path;

@@ -256,6 +256,7 @@ fn a_given_configuration_is_installed_to_the_letter_if_it_is_good() {
     let option = format!("--multus-conf-file={}", given.display());
     node.install(&[&option]).ready();
     assert_eq!(node.text("etc/cni/net.d/10-multus.conf"), article);
+    assert!(!node.path("etc/cni/net.d/multus.d").exists(), "a credential that nothing uses");
 
     for (bad, reason) in [
         ("", "parsing"),
@@ -271,6 +272,10 @@ fn a_given_configuration_is_installed_to_the_letter_if_it_is_good() {
         assert!(said.contains(reason), "{bad}: {said}");
         assert_eq!(node.text("etc/cni/net.d/10-multus.conf"), article);
     }
+    let named = r#"{"name": "x", "type": "multus", "kubeconfig": "/etc/cni/net.d/multus.d/multus.kubeconfig", "delegates": [{"type": "x"}]}"#;
+    node.write("given/10-multus.conf", named);
+    node.install(&[&option]).ready();
+    assert!(node.text("etc/cni/net.d/multus.d/multus.kubeconfig").contains("token-1"));
     fs::remove_file(&given).unwrap();
     assert!(node.install(&[&option]).not_ready().contains("ConfigMap"));
     node.write("given/10-multus.conf", &article);

@@ -8,9 +8,8 @@ use cni::{Error, Result};
 use super::Host;
 use super::kubeconfig::Server;
 use super::state;
+use crate::probe::STATUS_FILE;
 
-/// Where the installer tells probes how it is.
-pub(super) const STATUS_FILE: &str = "/run/plexus/status";
 /// Where every pod finds its service account.
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// Where the node finds the kubeconfig that is made for it.
@@ -18,7 +17,7 @@ const KUBECONFIG: &str = "/etc/cni/net.d/multus.d/multus.kubeconfig";
 
 /// The node's directories, as this process sees them.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Directories {
+struct Directories {
     /// Where the runtime looks for CNI plugins.
     #[arg(long, value_name = "DIR", default_value = "/host/opt/cni/bin")]
     cni_bin_dir: PathBuf,
@@ -28,8 +27,27 @@ pub(crate) struct Directories {
 }
 
 impl Directories {
-    pub(super) fn directories(&self) -> state::Directories {
+    fn directories(&self) -> state::Directories {
         state::Directories { bin: self.cni_bin_dir.clone(), conf: self.cni_conf_dir.clone() }
+    }
+}
+
+/// Puts the node back as it was before `install`. Stop the installer first: it would install again.
+#[derive(Debug, clap::Args)]
+pub(crate) struct UninstallOptions {
+    #[command(flatten)]
+    directories: Directories,
+    /// Then wait to be told to end, for use in a DaemonSet.
+    #[arg(long)]
+    pub(super) wait: bool,
+    /// With --wait: where `plexus-node probe` finds that it is done.
+    #[arg(long, value_name = "FILE", default_value = STATUS_FILE)]
+    pub(super) status_file: PathBuf,
+}
+
+impl UninstallOptions {
+    pub(super) fn directories(&self) -> state::Directories {
+        self.directories.directories()
     }
 }
 
