@@ -4,12 +4,15 @@
 //! order and undoing it in reverse ([`perform`]). Pure logic: plugins are run through [`Delegates`], the container's links are reached
 //! through [`PodLinks`]; only record files are touched directly.
 
+pub mod cluster;
 pub mod config;
 pub mod default_route;
 pub mod gc;
 pub mod perform;
 pub mod plan;
 pub mod record;
+pub mod select;
+pub mod status;
 
 mod default_network;
 mod ports;

@@ -1,0 +1,186 @@
+//! The client behind [`Cluster`]: one connection, opened when the first question is asked.
+//!
+//! A DEL that has its record asks nothing, so it must not even read a credential.
+
+use std::cell::OnceCell;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use attach::cluster::{Cluster, Definition, Event, Pod, PodId};
+use cni::{Code, Error, Result};
+use k8s_openapi::api::core::v1::Event as ApiEvent;
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use serde_json::json;
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::Instant;
+
+use crate::retry::{Failure, Verdict, until};
+use crate::{NetworkAttachmentDefinition, event, pod};
+
+/// How long one question may take, all tries together. Kubelet gives a sandbox 2 minutes (its `runtimeRequestTimeout`).
+const DEADLINE: Duration = Duration::from_secs(20);
+/// How long an event may take: nothing waits for it but the end of the call.
+const EVENT_DEADLINE: Duration = Duration::from_secs(2);
+/// The annotation that names a network's device resource.
+const RESOURCE_NAME: &str = "k8s.v1.cni.cncf.io/resourceName";
+/// The annotation that the result is written to.
+const NETWORK_STATUS: &str = "k8s.v1.cni.cncf.io/network-status";
+
+/// Who we are to the API server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Credentials {
+    /// A kubeconfig file.
+    Kubeconfig(PathBuf),
+    /// The service account of the pod that this process runs in; its token file is read again as it rotates.
+    ServiceAccount,
+}
+
+/// The API server.
+pub struct Api {
+    credentials: Credentials,
+    /// The node's name, for events; may be empty.
+    node: String,
+    session: OnceCell<Session>,
+}
+
+struct Session {
+    runtime: Runtime,
+    client: Client,
+}
+
+impl Api {
+    /// Nothing is opened or read yet.
+    #[must_use]
+    pub fn new(credentials: Credentials, node: impl Into<String>) -> Self {
+        Api { credentials, node: node.into(), session: OnceCell::new() }
+    }
+
+    fn session(&self) -> Result<&Session> {
+        if let Some(session) = self.session.get() {
+            return Ok(session);
+        }
+        let session = self.connect()?;
+        Ok(self.session.get_or_init(|| session))
+    }
+
+    fn connect(&self) -> Result<Session> {
+        let runtime = Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .build()
+            .map_err(|e| Error::internal(format!("failed to start the Kubernetes client: {e}")))?;
+        let client = runtime.block_on(async {
+            let mut config = match &self.credentials {
+                Credentials::Kubeconfig(path) => {
+                    let wrong = |e: &dyn std::fmt::Display| {
+                        Error::config(format!(
+                            "failed to read kubeconfig {}: {e}; check key \"kubeconfig\" of the configuration",
+                            path.display()
+                        ))
+                    };
+                    let file = Kubeconfig::read_from(path).map_err(|e| wrong(&e))?;
+                    Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.map_err(|e| wrong(&e))?
+                }
+                Credentials::ServiceAccount => Config::incluster().map_err(|e| {
+                    Error::config(format!("failed to use the pod's service account: {e}; set key \"kubeconfig\""))
+                })?,
+            };
+            // Retries are ours: kube's repeat only 429, 503, 504, and know no deadline.
+            config.default_retry = false;
+            config.connect_timeout = Some(Duration::from_secs(5));
+            Client::try_from(config)
+                .map_err(|e| Error::config(format!("failed to make a Kubernetes client: {}", crate::retry::text(&e))))
+        })?;
+        Ok(Session { runtime, client })
+    }
+
+    /// Asks with retries; `None` if the object is not there.
+    fn ask<T, F>(&self, what: &str, deadline: Duration, mut request: impl FnMut(Client) -> F) -> Result<Option<T>>
+    where
+        F: Future<Output = Result<T, kube::Error>>,
+    {
+        let session = self.session()?;
+        let asked = until_in(session, deadline, || request(session.client.clone()));
+        match asked {
+            Ok(value) => Ok(Some(value)),
+            Err(Failure { verdict: Verdict::Missing, .. }) => Ok(None),
+            Err(Failure { verdict, message, tries }) => Err(match verdict {
+                Verdict::Transient => Error::new(
+                    Code::TRY_AGAIN,
+                    format!(
+                        "failed to {what}: the API server did not answer within {} s ({tries} tries): {message}; \
+                         the runtime will try again; check that the API server can be reached from this node",
+                        deadline.as_secs()
+                    ),
+                ),
+                _ => Error::internal(format!(
+                    "failed to {what}: {message}; check the permissions of Plexus's service account"
+                )),
+            }),
+        }
+    }
+}
+
+fn until_in<T, F>(session: &Session, deadline: Duration, request: impl FnMut() -> F) -> Result<T, Failure>
+where
+    F: Future<Output = Result<T, kube::Error>>,
+{
+    session.runtime.block_on(async { until(Instant::now() + deadline, request).await })
+}
+
+impl Cluster for Api {
+    fn pod(&self, id: &PodId) -> Result<Option<Pod>> {
+        let what = format!("get pod {}/{}", id.namespace, id.name);
+        let found = self.ask(&what, DEADLINE, |client| async move {
+            kube::Api::<pod::Pod>::namespaced(client, &id.namespace).get_metadata(&id.name).await
+        })?;
+        Ok(found.map(|meta| Pod {
+            uid: meta.metadata.uid.unwrap_or_default(),
+            annotations: meta.metadata.annotations.unwrap_or_default(),
+        }))
+    }
+
+    fn definition(&self, namespace: &str, name: &str) -> Result<Option<Definition>> {
+        let what = format!("get NetworkAttachmentDefinition {namespace}/{name}");
+        let found = self.ask(&what, DEADLINE, |client| async move {
+            kube::Api::<NetworkAttachmentDefinition>::namespaced(client, namespace).get(name).await
+        })?;
+        Ok(found.map(|object| Definition {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            config: object.spec.config.unwrap_or_default(),
+            resource_name: object.metadata.annotations.unwrap_or_default().remove(RESOURCE_NAME),
+        }))
+    }
+
+    fn set_network_status(&self, id: &PodId, status: &str) -> Result<bool> {
+        let what = format!("write the network status of pod {}/{}", id.namespace, id.name);
+        // The UID makes it a precondition: another pod of the same name (a StatefulSet's next) is not written to.
+        let patch = json!({"metadata": {"uid": id.uid, "annotations": {NETWORK_STATUS: status}}});
+        let patched = self.ask(&what, DEADLINE, |client| {
+            let patch = Patch::Merge(patch.clone());
+            async move {
+                let pods = kube::Api::<pod::Pod>::namespaced(client, &id.namespace);
+                pods.patch_subresource("status", &id.name, &PatchParams::default(), &patch).await
+            }
+        })?;
+        Ok(patched.is_some())
+    }
+
+    fn event(&self, id: &PodId, event: Event) {
+        let object = event::object(id, &self.node, &event);
+        let what = format!("report event {} on pod {}/{}", event.reason, id.namespace, id.name);
+        let created = self.ask(&what, EVENT_DEADLINE, |client| {
+            let object = object.clone();
+            async move {
+                let events = kube::Api::<ApiEvent>::namespaced(client, &id.namespace);
+                events.create(&PostParams::default(), &object).await
+            }
+        });
+        if let Err(error) = created {
+            tracing::warn!(%error, "an event was lost: {}", event.message);
+        }
+    }
+}

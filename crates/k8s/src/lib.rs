@@ -1,0 +1,13 @@
+//! Kubernetes: definitions, pods, status, events. The only crate that names kube.
+//!
+//! Owns: the NetworkAttachmentDefinition CRD and the client behind [`attach::cluster::Cluster`]: who we are, deadlines, which failures are
+//! worth another try. Decides nothing about networks.
+
+mod client;
+mod definition;
+mod event;
+mod pod;
+mod retry;
+
+pub use client::{Api, Credentials};
+pub use definition::{NetworkAttachmentDefinition, NetworkAttachmentDefinitionSpec, crd};
