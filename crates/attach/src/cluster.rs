@@ -72,12 +72,10 @@ pub trait Cluster {
     /// As [`Cluster::pod`].
     fn definition(&self, namespace: &str, name: &str) -> Result<Option<Definition>>;
 
-    /// Writes the annotation `k8s.v1.cni.cncf.io/network-status` of the pod with one PATCH; `false` if the pod is gone.
+    /// Writes the annotation `k8s.v1.cni.cncf.io/network-status` of the pod with one PATCH, and reports events on the pod, at the same time.
+    /// `false` if the pod is gone. A lost event is logged and no error.
     ///
     /// # Errors
     /// As [`Cluster::pod`].
-    fn set_network_status(&self, id: &PodId, status: &str) -> Result<bool>;
-
-    /// Reports an event on the pod. Losing one is no failure: it is logged.
-    fn event(&self, id: &PodId, event: Event);
+    fn report(&self, id: &PodId, status: Option<&str>, events: &[Event]) -> Result<bool>;
 }

@@ -102,32 +102,28 @@ impl Api {
         F: Future<Output = Result<T, kube::Error>>,
     {
         let session = self.session()?;
-        let asked = until_in(session, deadline, || request(session.client.clone()));
-        match asked {
-            Ok(value) => Ok(Some(value)),
-            Err(Failure { verdict: Verdict::Missing, .. }) => Ok(None),
-            Err(Failure { verdict, message, tries }) => Err(match verdict {
-                Verdict::Transient => Error::new(
-                    Code::TRY_AGAIN,
-                    format!(
-                        "failed to {what}: the API server did not answer within {} s ({tries} tries): {message}; \
-                         the runtime will try again; check that the API server can be reached from this node",
-                        deadline.as_secs()
-                    ),
-                ),
-                _ => Error::internal(format!(
-                    "failed to {what}: {message}; check the permissions of Plexus's service account"
-                )),
-            }),
-        }
+        let asked = session.runtime.block_on(until(Instant::now() + deadline, || request(session.client.clone())));
+        answer(asked, what, deadline)
     }
 }
 
-fn until_in<T, F>(session: &Session, deadline: Duration, request: impl FnMut() -> F) -> Result<T, Failure>
-where
-    F: Future<Output = Result<T, kube::Error>>,
-{
-    session.runtime.block_on(async { until(Instant::now() + deadline, request).await })
+/// `None` if the object is not there.
+fn answer<T>(asked: Result<T, Failure>, what: &str, deadline: Duration) -> Result<Option<T>> {
+    match asked {
+        Ok(value) => Ok(Some(value)),
+        Err(Failure { verdict: Verdict::Missing, .. }) => Ok(None),
+        Err(Failure { verdict: Verdict::Transient, message, tries }) => Err(Error::new(
+            Code::TRY_AGAIN,
+            format!(
+                "failed to {what}: the API server did not answer within {} s ({tries} tries): {message}; the runtime will try again; \
+                 check that the API server can be reached from this node",
+                deadline.as_secs()
+            ),
+        )),
+        Err(Failure { message, .. }) => Err(Error::internal(format!(
+            "failed to {what}: {message}; check the permissions of Plexus's service account"
+        ))),
+    }
 }
 
 impl Cluster for Api {
@@ -155,32 +151,44 @@ impl Cluster for Api {
         }))
     }
 
-    fn set_network_status(&self, id: &PodId, status: &str) -> Result<bool> {
+    fn report(&self, id: &PodId, status: Option<&str>, events: &[Event]) -> Result<bool> {
+        let session = self.session()?;
+        let (patched, created) = session.runtime.block_on(async {
+            tokio::join!(self.patch_status(&session.client, id, status), self.create_events(&session.client, id, events))
+        });
+        for (event, failure) in created {
+            tracing::warn!("event {} on pod {}/{} was lost: {}: {}", event.reason, id.namespace, id.name, failure.message, event.message);
+        }
         let what = format!("write the network status of pod {}/{}", id.namespace, id.name);
+        Ok(answer(patched, &what, DEADLINE)?.is_some())
+    }
+}
+
+impl Api {
+    async fn patch_status(&self, client: &Client, id: &PodId, status: Option<&str>) -> Result<(), Failure> {
+        let Some(status) = status else { return Ok(()) };
         // The UID makes it a precondition: another pod of the same name (a StatefulSet's next) is not written to.
         let patch = json!({"metadata": {"uid": id.uid, "annotations": {NETWORK_STATUS: status}}});
-        let patched = self.ask(&what, DEADLINE, |client| {
-            let patch = Patch::Merge(patch.clone());
-            async move {
-                let pods = kube::Api::<pod::Pod>::namespaced(client, &id.namespace);
-                pods.patch_subresource("status", &id.name, &PatchParams::default(), &patch).await
-            }
-        })?;
-        Ok(patched.is_some())
+        let pods = kube::Api::<pod::Pod>::namespaced(client.clone(), &id.namespace);
+        until(Instant::now() + DEADLINE, || async {
+            pods.patch_subresource("status", &id.name, &PatchParams::default(), &Patch::Merge(&patch)).await.map(drop)
+        })
+        .await
     }
 
-    fn event(&self, id: &PodId, event: Event) {
-        let object = event::object(id, &self.node, &event);
-        let what = format!("report event {} on pod {}/{}", event.reason, id.namespace, id.name);
-        let created = self.ask(&what, EVENT_DEADLINE, |client| {
-            let object = object.clone();
-            async move {
-                let events = kube::Api::<ApiEvent>::namespaced(client, &id.namespace);
-                events.create(&PostParams::default(), &object).await
+    /// The events that could not be reported.
+    async fn create_events<'e>(&self, client: &Client, id: &PodId, events: &'e [Event]) -> Vec<(&'e Event, Failure)> {
+        let api = kube::Api::<ApiEvent>::namespaced(client.clone(), &id.namespace);
+        let mut lost = Vec::new();
+        for (at, event) in events.iter().enumerate() {
+            let object = event::object(id, &self.node, event, at);
+            let created = until(Instant::now() + EVENT_DEADLINE, || async {
+                api.create(&PostParams::default(), &object).await.map(drop)
+            });
+            if let Err(failure) = created.await {
+                lost.push((event, failure));
             }
-        });
-        if let Err(error) = created {
-            tracing::warn!(%error, "an event was lost: {}", event.message);
         }
+        lost
     }
 }

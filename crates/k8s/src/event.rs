@@ -8,8 +8,8 @@ use k8s_openapi::jiff::Timestamp;
 /// Longest message that the API server takes (validation of `v1/Event`: 1024 bytes).
 const LONGEST_MESSAGE: usize = 1024;
 
-/// The API object of an event. The component is `multus`, as users' filters have it.
-pub(crate) fn object(id: &PodId, node: &str, event: &Event) -> ApiEvent {
+/// The API object of an event, the `number`th of a call. The component is `multus`, as users' filters have it.
+pub(crate) fn object(id: &PodId, node: &str, event: &Event, number: usize) -> ApiEvent {
     let now = Time(Timestamp::now());
     let mut message = event.message.clone();
     if message.len() > LONGEST_MESSAGE {
@@ -20,7 +20,7 @@ pub(crate) fn object(id: &PodId, node: &str, event: &Event) -> ApiEvent {
     ApiEvent {
         metadata: ObjectMeta {
             // Unique as client-go makes them: the object's name and the time in hex.
-            name: Some(format!("{}.{:x}", id.name, now.0.as_nanosecond())),
+            name: Some(format!("{}.{:x}", id.name, now.0.as_nanosecond() + number as i128)),
             namespace: Some(id.namespace.clone()),
             ..ObjectMeta::default()
         },
