@@ -48,6 +48,8 @@ pub struct Config {
     /// `secondaryDefaultRoutes`: what becomes of a secondary network's default route that the default network provides too. Where the key
     /// is absent, the form of the configuration decides.
     pub secondary_default_routes: Option<SecondaryDefaultRoutes>,
+    /// `capabilityMismatch`: a pod's wish that no plugin of the network can hear is an error (`"error"`), or lost (`"ignore"`, as Multus does).
+    pub capability_mismatch_is_error: bool,
     /// `runtimeConfigTo`: which networks get the runtime's capability arguments.
     pub runtime_config_to: RuntimeConfigTo,
     /// `inProcess`: plugins that are compiled in are run in process (`"auto"`), or as programs like any other (`"never"`).
@@ -119,6 +121,14 @@ enum InProcess {
     Never,
 }
 
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum CapabilityMismatch {
+    #[default]
+    Error,
+    Ignore,
+}
+
 /// The keys as they stand. Keys are matched without regard to case.
 #[derive(Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -143,6 +153,7 @@ struct Wire {
     retry_delete_on_error: bool,
     secondary_default_routes: Option<SecondaryDefaultRoutes>,
     runtime_config_to: RuntimeConfigTo,
+    capability_mismatch: CapabilityMismatch,
     in_process: InProcess,
     delegate_timeout: u32,
     log_file: String,
@@ -188,6 +199,7 @@ impl Default for Wire {
             retry_delete_on_error: false,
             secondary_default_routes: None,
             runtime_config_to: RuntimeConfigTo::default(),
+            capability_mismatch: CapabilityMismatch::default(),
             in_process: InProcess::default(),
             delegate_timeout: 60,
             log_file: String::new(),
@@ -242,6 +254,7 @@ impl Config {
             multus_namespace: wire.multus_namespace,
             secondary_default_routes: wire.secondary_default_routes,
             runtime_config_to: wire.runtime_config_to,
+            capability_mismatch_is_error: wire.capability_mismatch == CapabilityMismatch::Error,
             in_process: wire.in_process == InProcess::Auto,
             delegate_timeout: Duration::from_secs(wire.delegate_timeout.into()),
             log: Log {

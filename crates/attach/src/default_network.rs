@@ -27,7 +27,7 @@ pub(crate) fn static_delegate(config: &Config, index: usize, delegate: &Json) ->
 }
 
 /// One plugin's configuration, or a list, completed with a name and a version where it has none.
-fn list(config: &Config, mut conf: Json, name: impl Fn() -> String) -> Result<NetworkList> {
+pub(crate) fn list(config: &Config, mut conf: Json, name: impl Fn() -> String) -> Result<NetworkList> {
     let text = |conf: &Json, key: &str| match conf.get(key) {
         None => Ok(false),
         Some(value) => match value.as_str() {

@@ -12,7 +12,7 @@ use cni::{Call, Command, Error, Json, Result};
 use serde::Deserialize;
 
 use crate::perform::{Performer, join};
-use crate::plan::{Network, networks};
+use crate::plan::Network;
 use crate::record::Entry;
 use crate::run::Attach;
 
@@ -44,7 +44,7 @@ pub(crate) fn run(attach: &Attach<'_>, performer: &Performer<'_>, call: &Call) -
         };
         errors.extend(attach.del(&del).map_err(|e| e.context(format!("container {}", del.container_id))).err());
     }
-    let configured = networks(attach.config, "").map(|n| n.networks).unwrap_or_else(|e| {
+    let configured = attach.configured().map(|n| n.networks).unwrap_or_else(|e| {
         errors.push(e);
         Vec::new()
     });

@@ -10,6 +10,7 @@ pub mod default_route;
 pub mod gc;
 pub mod perform;
 pub mod plan;
+pub mod pod;
 pub mod record;
 pub mod select;
 pub mod status;

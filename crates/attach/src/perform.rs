@@ -57,7 +57,37 @@ impl Performer<'_> {
                 Err(e) => return Err(self.undo(plan, i + 1, record, e)),
             }
         }
-        Ok(results)
+        match self.choose_default_routes(plan, &mut results) {
+            Ok(()) => Ok(results),
+            Err(e) => Err(self.undo(plan, plan.attachments.len(), record, e)),
+        }
+    }
+
+    /// Makes the default routes what the pod's annotation asks for, in the kernel, the results and the cache.
+    fn choose_default_routes(&self, plan: &Plan, results: &mut [CniResult]) -> Result<()> {
+        for (at, (attachment, result)) in plan.attachments.iter().zip(results).enumerate() {
+            let context = |e: Error| e.context(attachment.describe());
+            let gone = default_route::superseded(at, attachment, result, &plan.default_routes);
+            let mine: Vec<_> = plan.default_routes.iter().filter(|c| c.attachment == at).collect();
+            if gone.is_empty() && mine.is_empty() {
+                continue;
+            }
+            if !gone.is_empty() {
+                self.links.remove_routes(&plan.netns, &attachment.ifname, &gone).map_err(context)?;
+                result
+                    .routes
+                    .retain(|r| !gone.iter().any(|g| g.dst == r.dst && g.priority == r.priority && g.table == r.table));
+            }
+            for choice in mine {
+                self.links
+                    .replace_default_route(&plan.netns, &attachment.ifname, &choice.gateways, choice.metric)
+                    .map_err(|e| context(e.context("key \"default-route\"")))?;
+                result.routes.extend(default_route::routes(choice));
+            }
+            let runtime = self.runtime(plan.container(), attachment);
+            self.cache.write(&attachment.list.name, &attachment.list.bytes, &runtime, result).map_err(context)?;
+        }
+        Ok(())
     }
 
     /// One attachment; `default` is the default network's result, unless this is the default network.

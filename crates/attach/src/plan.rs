@@ -7,7 +7,10 @@ use cni::args::Args;
 use cni::conf::NetworkList;
 use cni::{Call, Code, Error, Json, Result, names};
 
+use crate::cluster::{Cluster, PodId};
 use crate::config::{RuntimeConfigTo, SecondaryDefaultRoutes};
+use crate::default_route::{self, DefaultRoute};
+use crate::pod::{self, Request, Resolver};
 use crate::{Config, default_network};
 
 /// The meta-plugin's own types.
@@ -26,6 +29,10 @@ pub struct Plan {
     pub attachments: Vec<Attachment>,
     /// What becomes of default routes of the others that the first one's result has too.
     pub secondary_default_routes: SecondaryDefaultRoutes,
+    /// Where the pod's annotation wants its default routes, at most one for each address family.
+    pub default_routes: Vec<DefaultRoute>,
+    /// The pod, where Kubernetes asks.
+    pub pod: Option<PodId>,
 }
 
 /// One network of one container.
@@ -39,9 +46,23 @@ pub struct Attachment {
     pub args: Vec<(String, String)>,
     /// Capability arguments; `null` for none.
     pub capability_args: Json,
+    /// What the pod asks of it beyond that. Only an ADD needs it: it is not recorded.
+    pub request: Request,
+    /// Its name in the pod's network status, where it is a definition's. Only an ADD needs it: it is not recorded.
+    pub status_name: Option<String>,
 }
 
 impl Attachment {
+    /// One that a record or the cache tells of.
+    pub(crate) fn recorded(
+        list: NetworkList,
+        ifname: String,
+        args: Vec<(String, String)>,
+        capability_args: Json,
+    ) -> Attachment {
+        Attachment { list, ifname, args, capability_args, request: Request::default(), status_name: None }
+    }
+
     /// What it is, for messages: `network "x" interface net1`.
     #[must_use]
     pub fn describe(&self) -> String {
@@ -54,8 +75,19 @@ impl Attachment {
 pub struct Network {
     /// Its configuration.
     pub list: NetworkList,
-    /// Its place in the configuration, which names its interface.
+    /// Its place among the networks, which names its interface.
     pub position: usize,
+    /// `namespace/name` of its definition; absent where it comes from the configuration.
+    pub status_name: Option<String>,
+    /// What the pod asks of it.
+    pub request: Request,
+}
+
+impl Network {
+    /// A network that no pod has asked for.
+    fn configured(list: NetworkList, position: usize) -> Network {
+        Network { list, position, status_name: None, request: Request::default() }
+    }
 }
 
 /// The networks that the configuration gives every container, in the order of attaching; the first is the default network.
@@ -65,15 +97,27 @@ pub struct Networks {
     pub networks: Vec<Network>,
     /// The configuration has the form of 2017: one delegate is marked `masterplugin`.
     pub marked: bool,
+    /// The last one is the auxiliary chain.
+    pub has_auxiliary: bool,
 }
 
-/// Resolves the configuration's networks for a pod of `namespace` (empty where there is none).
+/// Resolves the configuration's networks for a pod of `namespace` (empty where there is none). Names are definitions in Multus's namespace
+/// first, where there is a cluster.
 ///
 /// # Errors
 /// Names the key and the network that is missing or cannot be read.
-pub fn networks(config: &Config, namespace: &str) -> Result<Networks> {
-    let found =
-        if config.cluster_network.is_empty() { static_networks(config)? } else { cluster_networks(config, namespace)? };
+pub fn networks(config: &Config, namespace: &str, resolver: Option<&mut Resolver<'_>>) -> Result<Networks> {
+    let found = if config.cluster_network.is_empty() {
+        static_networks(config)?
+    } else {
+        cluster_networks(config, namespace, resolver)?
+    };
+    check_lists(&found)?;
+    Ok(found)
+}
+
+/// What every network must be, wherever it comes from.
+fn check_lists(found: &Networks) -> Result<()> {
     for Network { list, .. } in &found.networks {
         names::network(&list.name)?;
         if let Some(nested) = list.plugins.iter().find(|p| META.contains(&p.plugin_type.as_str())) {
@@ -93,21 +137,30 @@ pub fn networks(config: &Config, namespace: &str) -> Result<Networks> {
             }
         }
     }
-    Ok(found)
+    Ok(())
 }
 
-fn cluster_networks(config: &Config, namespace: &str) -> Result<Networks> {
-    let mut lists = vec![default_network::find(config, "clusterNetwork", &config.cluster_network)?];
+fn cluster_networks(config: &Config, namespace: &str, mut resolver: Option<&mut Resolver<'_>>) -> Result<Networks> {
+    let mut find = |key: &str, reference: &str, position: usize| -> Result<Network> {
+        if let Some(resolver) = resolver.as_mut().filter(|_| !reference.contains('/'))
+            && let Some(found) =
+                resolver.by_reference(reference, position).map_err(|e| e.context(format!("key \"{key}\"")))?
+        {
+            return Ok(found);
+        }
+        Ok(Network::configured(default_network::find(config, key, reference)?, position))
+    };
+    let mut networks = vec![find("clusterNetwork", &config.cluster_network, 0)?];
     if !config.system_namespaces.iter().any(|n| n == namespace) {
         for (i, name) in config.default_networks.iter().enumerate() {
-            lists.push(default_network::find(config, &format!("defaultNetworks[{i}]"), name)?);
+            networks.push(find(&format!("defaultNetworks[{i}]"), name, i + 1)?);
         }
     }
-    if !config.auxiliary_chain.is_empty() {
-        lists.extend(default_network::auxiliary(config)?);
-    }
-    let networks = lists.into_iter().enumerate().map(|(position, list)| Network { list, position });
-    Ok(Networks { networks: networks.collect(), marked: false })
+    let auxiliary = if config.auxiliary_chain.is_empty() { None } else { default_network::auxiliary(config)? };
+    let has_auxiliary = auxiliary.is_some();
+    let position = networks.len();
+    networks.extend(auxiliary.map(|list| Network::configured(list, position)));
+    Ok(Networks { networks, marked: false, has_auxiliary })
 }
 
 fn static_networks(config: &Config) -> Result<Networks> {
@@ -128,7 +181,7 @@ fn static_networks(config: &Config) -> Result<Networks> {
                 return Err(Error::new(Code::DECODE, message));
             }
         }
-        networks.push(Network { list: default_network::static_delegate(config, position, delegate)?, position });
+        networks.push(Network::configured(default_network::static_delegate(config, position, delegate)?, position));
     }
     if networks.is_empty() {
         return Err(Error::config("at least one network is needed: set \"delegates\" or \"clusterNetwork\""));
@@ -137,7 +190,7 @@ fn static_networks(config: &Config) -> Result<Networks> {
     if let Some(position) = default {
         networks[..=position].rotate_right(1);
     }
-    Ok(Networks { networks, marked: default.is_some() })
+    Ok(Networks { networks, marked: default.is_some(), has_auxiliary: false })
 }
 
 impl Plan {
@@ -145,22 +198,41 @@ impl Plan {
     ///
     /// # Errors
     /// Every mistake of the configuration and of the call's parameters, two attachments of one interface name included.
-    pub fn new(config: &Config, call: &Call) -> Result<Plan> {
+    /// With a cluster, the networks that the pod's annotations ask for are in it.
+    pub fn new(config: &Config, call: &Call, cluster: Option<&dyn Cluster>) -> Result<Plan> {
         let args = delegate_args(&call.args)?;
         let runtime_config = call.conf.get("runtimeConfig").cloned().unwrap_or(Json::Null);
         if !matches!(runtime_config, Json::Null | Json::Object(_)) {
             return Err(Error::new(Code::DECODE, "key \"runtimeConfig\" must be an object"));
         }
-        let found = networks(config, pod_namespace(&args))?;
+        let pod = cluster.and_then(|cluster| Some((cluster, pod::id(&args)?)));
+        let (found, pod) = match pod {
+            None => (networks(config, pod_namespace(&args), None)?, None),
+            Some((cluster, id)) => {
+                let pod = pod::find(cluster, &id)?;
+                let mut resolver = Resolver::new(config, cluster);
+                let configured = networks(config, &id.namespace, Some(&mut resolver))?;
+                let found = resolver.networks(&pod, &id, configured)?;
+                check_lists(&found)?;
+                // What is written is written to this pod, not to another of its name.
+                (found, Some(PodId { uid: Some(pod.uid), ..id }))
+            }
+        };
         let mut attachments: Vec<Attachment> = Vec::with_capacity(found.networks.len());
         for (i, network) in found.networks.into_iter().enumerate() {
-            let ifname = if i == 0 { call.ifname.clone() } else { format!("net{}", network.position) };
+            let Network { list, position, status_name, request } = network;
+            let ifname = match &request.interface {
+                _ if i == 0 => call.ifname.clone(),
+                Some(name) => name.clone(),
+                None => format!("net{position}"),
+            };
             let capable = i == 0 || config.runtime_config_to == RuntimeConfigTo::All;
-            let capability_args = if capable { runtime_config.clone() } else { Json::Null };
-            let attachment = Attachment { list: network.list, ifname, args: args.clone(), capability_args };
+            let capability_args = request.capability_args(if capable { runtime_config.clone() } else { Json::Null });
+            let args = args.iter().cloned().chain(request.args()).collect();
+            let attachment = Attachment { list, ifname, args, capability_args, request, status_name };
             if let Some(other) = attachments.iter().find(|a| a.ifname == attachment.ifname) {
                 return Err(Error::config(format!(
-                    "{} and {} need the same interface name: ask the runtime for another name than {} (CNI_IFNAME), or reorder the delegates",
+                    "{} and {} need the same interface name: choose another name than {} for one of them (CNI_IFNAME, or key \"interface\" of the annotation)",
                     other.describe(),
                     attachment.describe(),
                     attachment.ifname
@@ -168,6 +240,7 @@ impl Plan {
             }
             attachments.push(attachment);
         }
+        let default_routes = default_route::chosen(&attachments)?;
         let by_form = if found.marked { SecondaryDefaultRoutes::Drop } else { SecondaryDefaultRoutes::Keep };
         Ok(Plan {
             container_id: call.container_id.clone(),
@@ -175,6 +248,8 @@ impl Plan {
             request: call.ifname.clone(),
             attachments,
             secondary_default_routes: config.secondary_default_routes.unwrap_or(by_form),
+            default_routes,
+            pod,
         })
     }
 

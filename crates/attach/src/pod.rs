@@ -11,12 +11,12 @@ use std::collections::HashMap;
 
 use cni::{Code, Error, Result};
 
-pub(crate) use request::Request;
+pub use request::Request;
 
+use crate::Config;
 use crate::cluster::{Cluster, Definition, Event, Pod, PodId};
 use crate::plan::{Network, Networks};
 use crate::select::{self, Selection};
-use crate::Config;
 
 /// The pod that a call is for; `None` if the runtime does not say (it is no Kubernetes runtime).
 #[must_use]
@@ -47,14 +47,16 @@ pub(crate) fn find(cluster: &dyn Cluster, id: &PodId) -> Result<Pod> {
 }
 
 /// Resolves definitions, each once.
-pub(crate) struct Resolver<'a> {
+pub struct Resolver<'a> {
     config: &'a Config,
     cluster: &'a dyn Cluster,
     found: HashMap<(String, String), Definition>,
 }
 
 impl<'a> Resolver<'a> {
-    pub(crate) fn new(config: &'a Config, cluster: &'a dyn Cluster) -> Self {
+    /// Nothing is asked yet.
+    #[must_use]
+    pub fn new(config: &'a Config, cluster: &'a dyn Cluster) -> Self {
         Resolver { config, cluster, found: HashMap::new() }
     }
 
@@ -85,7 +87,8 @@ impl<'a> Resolver<'a> {
     /// Names the annotation, the element and the key, or the definition that is missing.
     pub(crate) fn networks(&mut self, pod: &Pod, id: &PodId, mut networks: Networks) -> Result<Networks> {
         let annotation = |key: &str| pod.annotations.get(key).map_or("", String::as_str);
-        let default = select::parse(select::DEFAULT_NETWORK, annotation(select::DEFAULT_NETWORK), &self.config.multus_namespace)?;
+        let default =
+            select::parse(select::DEFAULT_NETWORK, annotation(select::DEFAULT_NETWORK), &self.config.multus_namespace)?;
         match default.as_slice() {
             [] => {}
             [only] => {
@@ -127,7 +130,11 @@ impl<'a> Resolver<'a> {
         self.isolate(annotation, namespace, id).map_err(context)?;
         let Some(definition) = self.definition(namespace, name)? else {
             let message = format!("there is no NetworkAttachmentDefinition {name} in namespace {namespace}");
-            let event = Event { warning: true, reason: "NoNetworkFound", message: format!("{message}: create it, or correct the annotation {annotation}") };
+            let event = Event {
+                warning: true,
+                reason: "NoNetworkFound",
+                message: format!("{message}: create it, or correct the annotation {annotation}"),
+            };
             // Whether the event can be reported does not change what is wrong.
             let _ = self.cluster.report(id, None, &[event]);
             return Err(context(Error::config(format!("{message}: create it, or correct the annotation"))));

@@ -1,5 +1,6 @@
 //! What the meta-plugin needs from outside: plugins to run, and the links of a container's network namespace.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use cni::{Call, Invoke, Result, Route};
@@ -36,4 +37,11 @@ pub trait PodLinks {
     /// # Errors
     /// If there is no such link, or the kernel refuses.
     fn remove_routes(&self, netns: &str, ifname: &str, routes: &[Route]) -> Result<()>;
+
+    /// Makes the route that leads out of `ifname` to `gateways` (all of one family, several share the traffic) the default route with this
+    /// metric, in place of one that is there, and looks whether it is.
+    ///
+    /// # Errors
+    /// If a gateway is on no network of the interface, or the kernel does something else.
+    fn replace_default_route(&self, netns: &str, ifname: &str, gateways: &[IpAddr], metric: Option<u32>) -> Result<()>;
 }

@@ -168,7 +168,7 @@ fn default_ifname(cache: &Cache, container: &str, network: &str, request: &str) 
 ///
 /// # Errors
 /// None in practice.
-fn whole(list: &NetworkList) -> cni::Json {
+pub(crate) fn whole(list: &NetworkList) -> cni::Json {
     let mut object = cni::Json::object();
     object.set("cniVersion", list.cni_version.as_str());
     object.set("name", list.name.as_str());

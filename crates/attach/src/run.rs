@@ -9,9 +9,12 @@ use cni::chain;
 use cni::conf::NetworkList;
 use cni::{Call, CniResult, Code, Command, Error, Json, Result};
 
+use crate::cluster::{Cluster, Event};
 use crate::perform::{Container, Performer, join};
-use crate::plan::{delegate_args, networks};
+use crate::plan::{self, delegate_args};
+use crate::pod::{self, Resolver};
 use crate::record::{Entry, Record, Records};
+use crate::status::{self, Attached};
 use crate::{Attachment, Config, Delegates, Plan, PodLinks, gc};
 
 /// The meta-plugin.
@@ -22,6 +25,8 @@ pub struct Attach<'a> {
     pub delegates: &'a dyn Delegates,
     /// The container's links.
     pub links: &'a dyn PodLinks,
+    /// Kubernetes; absent where the configuration knows no API server, and then there are static networks only.
+    pub cluster: Option<&'a dyn Cluster>,
     /// How long the default network may take to become ready.
     pub readiness: Readiness,
 }
@@ -71,8 +76,29 @@ impl Attach<'_> {
     }
 
     fn add(&self, call: &Call) -> Result<CniResult> {
+        let added = self.attach(call);
+        if let (Err(error), Some(cluster)) = (&added, self.cluster) {
+            self.report_failure(cluster, call, error);
+        }
+        added
+    }
+
+    /// The pod's event says what went wrong and what to do, where `kubectl describe pod` looks first.
+    fn report_failure(&self, cluster: &dyn Cluster, call: &Call, error: &Error) {
+        let Some(id) = delegate_args(&call.args).ok().and_then(|args| pod::id(&args)) else { return };
+        // A server that is away, and a pod that is gone, take no events.
+        if [Code::TRY_AGAIN, Code::UNKNOWN_CONTAINER].contains(&error.code) {
+            return;
+        }
+        let event = Event { warning: true, reason: "FailedAddingInterface", message: error.to_string() };
+        if let Err(e) = cluster.report(&id, None, &[event]) {
+            tracing::warn!("the failure could not be reported as an event: {e}");
+        }
+    }
+
+    fn attach(&self, call: &Call) -> Result<CniResult> {
         self.wait_until_ready()?;
-        let plan = Plan::new(self.config, call)?;
+        let plan = Plan::new(self.config, call, self.cluster)?;
         let performer = self.performer(call);
         plan.check(&self.links.names(&call.netns)?, |plugin| self.delegates.find(plugin, &performer.path))?;
 
@@ -89,6 +115,9 @@ impl Attach<'_> {
         record.entries = known.others;
 
         let results = performer.add(&plan, &mut record)?;
+        if let Err(e) = self.report(&plan, &results) {
+            return Err(performer.undo(&plan, plan.attachments.len(), &mut record, e));
+        }
         let version = self.config.version;
         let result = results.into_iter().next().unwrap_or_else(|| CniResult::empty(version));
         match result.to_json(version) {
@@ -160,7 +189,7 @@ impl Attach<'_> {
         if let Some(file) = self.config.readiness_file.as_ref().filter(|f| !f.exists()) {
             return Err(not_ready(file, Code::NOT_AVAILABLE));
         }
-        let networks = networks(self.config, "").map_err(|e| match self.config.cluster_network.as_str() {
+        let networks = self.configured().map_err(|e| match self.config.cluster_network.as_str() {
             "" => e,
             _ => Error { code: Code::NOT_AVAILABLE, ..e },
         })?;
@@ -174,6 +203,37 @@ impl Attach<'_> {
     fn gc(&self, call: &Call) -> Result<()> {
         self.wait_until_ready()?;
         gc::run(self, &self.performer(call), call)
+    }
+
+    /// Writes the pod's network status, and an event for each interface.
+    fn report(&self, plan: &Plan, results: &[CniResult]) -> Result<()> {
+        let (Some(cluster), Some(id)) = (self.cluster, &plan.pod) else { return Ok(()) };
+        let attached: Vec<Attached<'_>> = plan
+            .attachments
+            .iter()
+            .zip(results)
+            .enumerate()
+            .map(|(i, (attachment, result))| Attached {
+                name: attachment.status_name.as_deref().unwrap_or(&attachment.list.name),
+                ifname: &attachment.ifname,
+                result,
+                default: i == 0,
+                default_route: attachment.request.default_route.as_deref().unwrap_or_default(),
+                device_info: None,
+            })
+            .collect();
+        let events: Vec<Event> = attached.iter().filter_map(added_event).collect();
+        if cluster.report(id, Some(&status::network_status(&attached)), &events)? {
+            return Ok(());
+        }
+        let message = format!("pod {}/{} was deleted while its networks were attached", id.namespace, id.name);
+        Err(Error::new(Code::UNKNOWN_CONTAINER, message))
+    }
+
+    /// The networks of the configuration, for calls that are about no pod.
+    pub(crate) fn configured(&self) -> Result<plan::Networks> {
+        let mut resolver = self.cluster.map(|cluster| Resolver::new(self.config, cluster));
+        plan::networks(self.config, "", resolver.as_mut())
     }
 
     fn wait_until_ready(&self) -> Result<()> {
@@ -244,7 +304,7 @@ impl Attach<'_> {
 
     /// What the configuration gives a container: the plan as if this were an ADD.
     fn planned(&self, call: &Call) -> Result<Vec<Entry>> {
-        let plan = Plan::new(self.config, call)?;
+        let plan = Plan::new(self.config, call, None)?;
         let entry = |attachment| Entry { request: plan.request.clone(), netns: plan.netns.clone(), attachment };
         Ok(plan.attachments.into_iter().map(entry).collect())
     }
@@ -267,6 +327,17 @@ impl Attach<'_> {
     }
 }
 
+/// Multus's event: `Add net1 [10.1.1.11/24] from default/macvlan`. A network without interface and address has none.
+fn added_event(attached: &Attached<'_>) -> Option<Event> {
+    let result = attached.result;
+    if result.interfaces.is_empty() && result.ips.is_empty() {
+        return None;
+    }
+    let ips: Vec<String> = result.ips.iter().map(|ip| ip.address.to_string()).collect();
+    let message = format!("Add {} [{}] from {}", attached.ifname, ips.join(" "), attached.name);
+    Some(Event { warning: false, reason: "AddedInterface", message })
+}
+
 fn attachments(entries: &[Entry]) -> Vec<Attachment> {
     entries.iter().map(|e| e.attachment.clone()).collect()
 }
@@ -276,8 +347,7 @@ fn cached_entry(cached: cache::Entry, request: &str) -> Result<Entry> {
     let conf = Json::parse(&cached.config)?;
     let single = conf.get("type").is_some();
     let list = if single { NetworkList::from_single(&cached.config)? } else { NetworkList::parse(&cached.config)? };
-    let attachment =
-        Attachment { list, ifname: cached.ifname, args: cached.args, capability_args: cached.capability_args };
+    let attachment = Attachment::recorded(list, cached.ifname, cached.args, cached.capability_args);
     Ok(Entry { request: request.to_owned(), netns: cached.netns, attachment })
 }
 

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use cni::{Call, CniResult, Code, Command, Error, Invoke, Json, Result, Route, Version};
@@ -152,6 +153,14 @@ impl PodLinks for Links {
             let via = route.gw.map(|g| g.to_string()).unwrap_or_default();
             self.routes.borrow_mut().push(format!("{ifname} {} {via}", route.dst));
         }
+        Ok(())
+    }
+
+    fn replace_default_route(&self, _: &str, ifname: &str, gateways: &[IpAddr], metric: Option<u32>) -> Result<()> {
+        if self.stuck {
+            return Err(Error::internal("stuck"));
+        }
+        self.routes.borrow_mut().push(format!("{ifname} := {gateways:?} {metric:?}"));
         Ok(())
     }
 }

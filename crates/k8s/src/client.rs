@@ -154,10 +154,20 @@ impl Cluster for Api {
     fn report(&self, id: &PodId, status: Option<&str>, events: &[Event]) -> Result<bool> {
         let session = self.session()?;
         let (patched, created) = session.runtime.block_on(async {
-            tokio::join!(self.patch_status(&session.client, id, status), self.create_events(&session.client, id, events))
+            tokio::join!(
+                self.patch_status(&session.client, id, status),
+                self.create_events(&session.client, id, events)
+            )
         });
         for (event, failure) in created {
-            tracing::warn!("event {} on pod {}/{} was lost: {}: {}", event.reason, id.namespace, id.name, failure.message, event.message);
+            tracing::warn!(
+                "event {} on pod {}/{} was lost: {}: {}",
+                event.reason,
+                id.namespace,
+                id.name,
+                failure.message,
+                event.message
+            );
         }
         let what = format!("write the network status of pod {}/{}", id.namespace, id.name);
         Ok(answer(patched, &what, DEADLINE)?.is_some())

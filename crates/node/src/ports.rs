@@ -1,11 +1,14 @@
 //! What `attach` asks of a node: its plugins, and the links of a container, by netlink.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use attach::{Delegates, PodLinks};
-use cni::{Call, CniResult, Invoke, Result, Route};
-use netlink::{Netns, Rtnl};
+use cni::{Call, CniResult, Error, Invoke, Result, Route};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use netlink::{Netns, NextHop, Rtnl};
 use plugins::{InProcess, Registry, kernel};
 
 /// The plugins of this node: compiled in, or programs.
@@ -83,5 +86,30 @@ impl PodLinks for Links {
             Ok(())
         })
         .map_err(kernel)
+    }
+
+    fn replace_default_route(&self, netns: &str, ifname: &str, gateways: &[IpAddr], metric: Option<u32>) -> Result<()> {
+        let Some(first) = gateways.first() else { return Ok(()) };
+        let dst = if first.is_ipv4() { IpNet::V4(Ipv4Net::default()) } else { IpNet::V6(Ipv6Net::default()) };
+        let (wanted, present) = self
+            .with(netns, |rtnl| {
+                let oif = rtnl.link(ifname)?.index;
+                let via =
+                    gateways.iter().map(|gw| NextHop { gateway: Some(*gw), oif: Some(oif), weight: 1, onlink: false });
+                let wanted = netlink::Route { via: via.collect(), metric, ..netlink::Route::new(dst, None, oif) };
+                rtnl.replace_route(&wanted)?;
+                let mut routes = rtnl.routes(None, Some(oif))?;
+                routes.retain(|r| r.dst == dst);
+                Ok((wanted, routes))
+            })
+            .map_err(kernel)?;
+        // Multus 4.2 to 4.3.0 believed that it had replaced a route that was still there (its issue 1444): look.
+        let hops = |r: &netlink::Route| r.via.iter().filter_map(|hop| hop.gateway).collect::<BTreeSet<_>>();
+        if present.iter().any(|r| hops(r) == hops(&wanted)) {
+            return Ok(());
+        }
+        Err(Error::internal(format!(
+            "the default route of {ifname} is not via {gateways:?} after it was set: {present:?}"
+        )))
     }
 }

@@ -107,7 +107,7 @@ proptest! {
         let mut conf = json(r#"{"name": "n"}"#);
         conf.set("delegates", delegates);
         let config = Config::read(&conf).unwrap();
-        if let Err(e) = crate::plan::networks(&config, "") {
+        if let Err(e) = crate::plan::networks(&config, "", None) {
             prop_assert!(!e.message.is_empty());
         }
     }

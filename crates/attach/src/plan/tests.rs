@@ -6,7 +6,7 @@ use super::*;
 use crate::testing::{article, call, json};
 
 fn plan(conf: &Json) -> Result<Plan> {
-    Plan::new(&Config::read(conf)?, &call(Command::Add, conf))
+    Plan::new(&Config::read(conf)?, &call(Command::Add, conf), None)
 }
 
 /// `ifname network version`, of each attachment.
@@ -95,7 +95,7 @@ fn interface_names_must_differ() {
     let conf = json(r#"{"name": "m", "delegates": [{"type": "a", "name": "one"}, {"type": "b", "name": "two"}]}"#);
     let mut call = call(Command::Add, &conf);
     call.ifname = "net1".into();
-    let error = Plan::new(&Config::read(&conf).unwrap(), &call).unwrap_err();
+    let error = Plan::new(&Config::read(&conf).unwrap(), &call, None).unwrap_err();
     for word in ["one", "two", "net1", "CNI_IFNAME"] {
         assert!(error.message.contains(word), "{error}");
     }

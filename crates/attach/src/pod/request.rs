@@ -63,9 +63,12 @@ impl Request {
     /// Names the key and what the definition lacks.
     pub(crate) fn check(&self, list: &NetworkList) -> Result<()> {
         let declared = |capability: &str| list.plugins.iter().any(|p| p.capabilities().any(|c| c == capability));
-        let ipam = |p: &cni::conf::PluginConf| p.conf.get("ipam").and_then(|i| i.get("type")).and_then(Json::as_str).map(str::to_owned);
+        let ipam = |p: &cni::conf::PluginConf| {
+            p.conf.get("ipam").and_then(|i| i.get("type")).and_then(Json::as_str).map(str::to_owned)
+        };
         // Addresses and MAC go into CNI_ARGS too, which plugins read without declaring anything.
-        let reads_ips = list.plugins.iter().filter_map(ipam).any(|t| !t.is_empty() && !WITHOUT_IPS.contains(&t.as_str()));
+        let reads_ips =
+            list.plugins.iter().filter_map(ipam).any(|t| !t.is_empty() && !WITHOUT_IPS.contains(&t.as_str()));
         let reads_mac = list.plugins.iter().any(|p| !WITHOUT_MAC.contains(&p.plugin_type.as_str()));
         for (key, capability, asked, heard) in [
             ("portMappings", "portMappings", !self.port_mappings.is_empty(), false),
@@ -97,7 +100,9 @@ impl Request {
         if !self.ips.is_empty() {
             args.set("ips", self.ips.iter().map(|ip| Json::from(ip.as_str())).collect::<Vec<_>>());
         }
-        for (key, value) in [("mac", &self.mac), ("infinibandGUID", &self.infiniband_guid), ("deviceID", &self.device_id)] {
+        for (key, value) in
+            [("mac", &self.mac), ("infinibandGUID", &self.infiniband_guid), ("deviceID", &self.device_id)]
+        {
             if let Some(value) = value {
                 args.set(key, value.as_str());
             }

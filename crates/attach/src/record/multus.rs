@@ -107,7 +107,7 @@ fn entry(
         let Ours { request, ifname, netns, args, capability_args } = from_json(ours)?;
         names::interface(&request)?;
         names::interface(&ifname)?;
-        return Ok(Entry { request, netns, attachment: Attachment { list, ifname, args, capability_args } });
+        return Ok(Entry { request, netns, attachment: Attachment::recorded(list, ifname, args, capability_args) });
     }
     let request = multus_request.get_or_insert_with(|| default_ifname(&list.name)).clone();
     let asked = element.get("ifnameRequest").and_then(Json::as_str).filter(|n| !n.is_empty());
@@ -117,7 +117,7 @@ fn entry(
         None => format!("net{index}"),
     };
     names::interface(&ifname)?;
-    let attachment = Attachment { list, ifname, args: Vec::new(), capability_args: Json::Null };
+    let attachment = Attachment::recorded(list, ifname, Vec::new(), Json::Null);
     Ok(Entry { request, netns: String::new(), attachment })
 }
 

@@ -12,7 +12,7 @@ use crate::{Config, Plan};
 fn entries() -> Vec<Entry> {
     let mut conf = article("/x".as_ref());
     conf.set("runtimeConfig", json(r#"{"portMappings": [{"HostPort": 80}]}"#));
-    let plan = Plan::new(&Config::read(&conf).unwrap(), &call(Command::Add, &conf)).unwrap();
+    let plan = Plan::new(&Config::read(&conf).unwrap(), &call(Command::Add, &conf), None).unwrap();
     let entry = |attachment| Entry { request: "eth0".into(), netns: "/run/netns/c1".into(), attachment };
     plan.attachments.into_iter().map(entry).collect()
 }
