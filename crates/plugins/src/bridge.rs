@@ -94,6 +94,7 @@ impl Plugin for Bridge {
         }
         // The first port may have changed the MAC address of a bridge that we did not make, and any port its MTU.
         let bridge = rtnl.link_by_index(bridge.index).map_err(kernel)?;
+        host::warn_of_mtu(&bridge, &conf);
         result.interfaces[0].mac = bridge.mac.map(|m| m.to_string()).unwrap_or_default();
         result.interfaces[0].mtu = result.interfaces[0].mtu.map(|_| u64::from(bridge.mtu));
         if let Some(dns) = conf.dns {

@@ -73,11 +73,16 @@ pub(super) fn require_bridge(link: &Link) -> Result<()> {
     )))
 }
 
-/// An existing bridge is used as it is; where it is not as the configuration asks, that is said.
-fn warn_of_differences(link: &Link, conf: &Conf) {
+/// The bridge's MTU is not as configured though a port with that MTU has joined. (A bridge whose MTU nobody set follows its ports': with no
+/// port it is back at 1500, which is no difference to speak of.)
+pub(super) fn warn_of_mtu(link: &Link, conf: &Conf) {
     if let Some(mtu) = conf.mtu.filter(|mtu| *mtu != link.mtu) {
         tracing::warn!(bridge = link.name, actual = link.mtu, configured = mtu, "the existing bridge keeps its MTU");
     }
+}
+
+/// An existing bridge is used as it is; where it does not separate what the configuration wants separated, that is said.
+fn warn_of_differences(link: &Link, conf: &Conf) {
     if conf.vlans.filtering && link.vlan_filtering != Some(true) {
         tracing::warn!(
             bridge = link.name,
