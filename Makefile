@@ -2,12 +2,13 @@
 
 export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/local/sbin:/usr/sbin:/sbin
 
-.PHONY: help demo demo-clean test bench build image
+.PHONY: help demo demo-clean test e2e bench build image
 
 help:
 	@echo 'make demo         the article: two pods with lo, eth0 (flannel) and net0 (macvlan), in a world of namespaces'
 	@echo 'make demo KEEP=1  the same, left up to look around; make demo-clean removes it'
 	@echo 'make test         every test tier'
+	@echo 'make e2e          the suite on a real Kubernetes: three nodes on this machine, or the cluster of KUBECONFIG'
 	@echo 'make bench        Plexus, the Go plugins and the kernel floor, side by side'
 	@echo 'make build        the static binary'
 	@echo 'make image        the container image: the static binary and nothing else'
@@ -20,6 +21,9 @@ demo-clean:
 
 test:
 	@cargo xtask test
+
+e2e:
+	@KEEP=$(KEEP) tests/e2e/run
 
 bench:
 	@cargo xtask bench

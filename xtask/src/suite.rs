@@ -14,7 +14,11 @@ use crate::{binary, term, tools};
 const TIERS: &[(&str, &str, &[&str])] = &[
     ("unit", "no kernel, no network", &["--workspace", "--exclude", "conformance", "--lib", "--bins"]),
     ("documentation", "examples in the documentation", &["--workspace", "--doc"]),
-    ("netns", "the real kernel in private namespaces", &["--workspace", "--exclude", "conformance", "--test", "*"]),
+    (
+        "netns",
+        "the real kernel in private namespaces",
+        &["--workspace", "--exclude", "conformance", "--exclude", "e2e", "--test", "*"],
+    ),
     (
         "conformance",
         "against the Go originals; interop, crash, parallel, hostile",

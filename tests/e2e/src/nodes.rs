@@ -1,0 +1,123 @@
+//! Access to the nodes of the cluster that `make e2e` makes. On any other cluster there is none.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::run;
+
+/// The nodes of our own cluster.
+#[derive(Debug)]
+pub struct Nodes {
+    script: PathBuf,
+    state: PathBuf,
+    /// Their names.
+    pub names: Vec<String>,
+}
+
+impl Nodes {
+    /// The nodes, where `make e2e` has made the cluster.
+    pub(crate) fn find() -> Option<Nodes> {
+        let script = PathBuf::from(std::env::var_os("PLEXUS_E2E_CLUSTER")?);
+        let state = PathBuf::from(std::env::var_os("CLUSTER")?);
+        let entries = std::fs::read_dir(&state).ok()?.filter_map(|e| e.ok()?.file_name().into_string().ok());
+        let number = |name: &str| name.strip_prefix('n').and_then(|n| n.parse::<u32>().ok());
+        let mut names: Vec<String> = entries.filter_map(|e| number(&e)).map(|n| format!("node{n}")).collect();
+        names.sort();
+        Some(Nodes { script, state, names })
+    }
+
+    /// `cluster.sh ARGUMENTS`.
+    ///
+    /// # Panics
+    /// If it fails.
+    pub fn cluster(&self, arguments: &[&str]) -> String {
+        run(Command::new(&self.script).args(arguments), "").unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    /// Runs a shell line on a node.
+    ///
+    /// # Errors
+    /// With what it said, if it fails.
+    pub fn try_sh(&self, node: &str, line: &str) -> Result<String, String> {
+        run(Command::new(&self.script).args(["exec", number(node), "sh", "-c", line]), "")
+    }
+
+    /// Runs a shell line on a node and returns what it printed.
+    ///
+    /// # Panics
+    /// If it fails.
+    pub fn sh(&self, node: &str, line: &str) -> String {
+        self.try_sh(node, line).unwrap_or_else(|e| panic!("{node}: {e}"))
+    }
+
+    /// Where a node's directory (`run`, `etc-cni`, `opt-cni`, `var-lib-cni`, `manifests`...) is on this machine.
+    #[must_use]
+    pub fn dir(&self, node: &str, which: &str) -> PathBuf {
+        self.state.join(format!("n{}", number(node))).join(which)
+    }
+
+    /// Changes the meta-plugin's configuration on a node until the answer is dropped. Pods made with it may outlive it: each has its record.
+    ///
+    /// # Panics
+    /// If the configuration cannot be read or written.
+    #[must_use]
+    pub fn configure(&self, node: &str, change: impl FnOnce(&mut Value)) -> Configured {
+        let file = self.dir(node, "etc-cni/net.d").join("10-multus.conf");
+        let original = std::fs::read_to_string(&file).expect("the node's configuration");
+        let mut conf: Value = serde_json::from_str(&original).expect("the node's configuration is JSON");
+        change(&mut conf);
+        replace(&file, &conf.to_string());
+        Configured { file, original }
+    }
+
+    /// Everything on all nodes that pods' networks consist of, a line each. What serves all pods and stays when the last one goes (the bridge,
+    /// tables, host-local's index and memory of the address it gave last, locks) is left out.
+    #[must_use]
+    pub fn traces(&self) -> Vec<String> {
+        let mut traces = Vec::new();
+        for node in &self.names {
+            let mut add =
+                |kind: &str, text: String| traces.extend(text.lines().map(|l| format!("{node}: {kind} {}", l.trim())));
+            add("link", self.sh(node, "ip -o link | awk -F': ' '$2 !~ /^(lo|eth0@.*|eth0|cni0)$/ { print $2 }'"));
+            add("address", self.sh(node, "ip -o addr | awk '$2 !~ /^(lo|cni0)$/ && $4 !~ /^fe80/ { print $2, $4 }'"));
+            add("namespace", self.sh(node, "ls /run/netns"));
+            add(
+                "file",
+                self.sh(
+                    node,
+                    "find /var/lib/cni -type f ! -name 'last_reserved_ip*' ! -name lock ! -name .plexus-index",
+                ),
+            );
+            // Every rule for a pod names its address.
+            let rules = "nft list ruleset 2>/dev/null | grep -E '10[.]244[.][0-9]+[.][0-9]+([^/.0-9]|$)' || true";
+            add("rule", self.sh(node, rules));
+        }
+        traces
+    }
+}
+
+/// A node with another configuration; it gets its own back at the end.
+#[derive(Debug)]
+pub struct Configured {
+    file: PathBuf,
+    original: String,
+}
+
+impl Drop for Configured {
+    fn drop(&mut self) {
+        replace(&self.file, &self.original);
+    }
+}
+
+/// Replaces a file at once: the runtime watches the directory.
+fn replace(file: &Path, text: &str) {
+    let new = file.with_extension("new");
+    std::fs::write(&new, text).and_then(|()| std::fs::rename(&new, file)).expect("to write the node's configuration");
+}
+
+/// `3` of `node3`.
+fn number(node: &str) -> &str {
+    node.strip_prefix("node").unwrap_or(node)
+}

@@ -1,0 +1,68 @@
+//! What the meta-plugin's configuration says about whole clusters: the networks of every pod, and who may use whose.
+
+use e2e::{Pod, Test, definition, run};
+use serde_json::{Value, json};
+use std::process::Command;
+
+fn macvlan(subnet: &str) -> Value {
+    json!({"cniVersion": "1.0.0", "type": "macvlan", "ipam": {"type": "host-local", "subnet": subnet}})
+}
+
+/// Makes a definition in kube-system until this is dropped.
+struct System(&'static str);
+
+impl System {
+    fn new(name: &'static str, config: &Value) -> System {
+        let mut object = definition(name, config);
+        object["metadata"]["namespace"] = json!("kube-system");
+        run(Command::new("kubectl").args(["apply", "-f", "-"]), &object.to_string()).unwrap();
+        System(name)
+    }
+}
+
+impl Drop for System {
+    fn drop(&mut self) {
+        let _ = run(Command::new("kubectl").args(["-n", "kube-system", "delete", "net-attach-def", self.0]), "");
+    }
+}
+
+/// `clusterNetwork` and `defaultNetworks` by name, before what the pod asks for.
+#[test]
+fn cluster_network_and_default_networks_come_first() {
+    let Some(test) = Test::on_nodes("cluster-network") else { return };
+    let node = &test.node_names()[0];
+    let flannel = json!({"cniVersion": "0.4.0", "type": "flannel", "delegate": {"isDefaultGateway": true}});
+    let _objects = [System::new("e2e-cluster", &flannel), System::new("e2e-every", &macvlan("10.230.1.0/24"))];
+    test.apply(&[definition("own", &macvlan("10.230.2.0/24"))]);
+    let _configured = test.nodes().configure(node, |conf| {
+        conf.as_object_mut().unwrap().remove("delegates");
+        conf["clusterNetwork"] = json!("e2e-cluster");
+        conf["defaultNetworks"] = json!(["e2e-every"]);
+    });
+    test.start(&Pod::new("web").on(node).networks("own"));
+    let addresses = test.addresses("web");
+    assert!(addresses["eth0"][0].starts_with("10.244."), "{addresses:?}");
+    assert!(addresses["net1"][0].starts_with("10.230.1."), "{addresses:?}");
+    assert!(addresses["net2"][0].starts_with("10.230.2."), "{addresses:?}");
+    let names: Vec<Value> = test.status("web").iter().map(|e| e["name"].clone()).collect();
+    assert_eq!(names, ["kube-system/e2e-cluster", "kube-system/e2e-every", "cluster-network/own"]);
+}
+
+/// With `namespaceIsolation`, networks of other namespaces are refused, those of the global ones are not.
+#[test]
+fn namespaces_are_isolated() {
+    let Some(test) = Test::on_nodes("isolated") else { return };
+    let node = &test.node_names()[0];
+    let (foreign, global) = (test.beside("foreign"), test.beside("global"));
+    foreign.apply(&[definition("blue", &macvlan("10.231.1.0/24"))]);
+    global.apply(&[definition("blue", &macvlan("10.231.2.0/24"))]);
+    let _configured = test.nodes().configure(node, |conf| {
+        conf["namespaceIsolation"] = json!(true);
+        conf["globalNamespaces"] = json!("global");
+    });
+    test.create(&Pod::new("refused").on(node).networks("foreign/blue"));
+    test.start(&Pod::new("allowed").on(node).networks("global/blue@blue0"));
+    assert!(test.addresses("allowed")["blue0"][0].starts_with("10.231.2."));
+    let message = test.event("refused", "FailedCreatePodSandBox", "foreign");
+    assert!(message.contains("solat"), "says why: {message}");
+}

@@ -1,0 +1,13 @@
+//! Plexus on a real Kubernetes, a file per feature. `make e2e` runs it; README.md in `tests/e2e` says how.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod api_server;
+mod article;
+mod configuration;
+mod density;
+mod host_ports;
+mod invalid;
+mod networks;
+mod pods;
+mod restart;
