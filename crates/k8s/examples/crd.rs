@@ -1,6 +1,7 @@
 //! Prints the CRD's manifest: `cargo run -p plexus-k8s --example crd > deploy/base/crd.yaml`.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    println!("{}", serde_json::to_string_pretty(&plexus_k8s::crd())?);
+    // By way of a value: absent fields are left out.
+    print!("{}", serde_saphyr::to_string(&serde_json::to_value(plexus_k8s::crd())?)?);
     Ok(())
 }

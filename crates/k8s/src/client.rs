@@ -20,7 +20,7 @@ use crate::retry::{Failure, Verdict, until};
 use crate::{NetworkAttachmentDefinition, event, pod};
 
 /// How long one question may take, all tries together. Kubelet gives a sandbox 2 minutes (its `runtimeRequestTimeout`).
-const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 /// How long an event may take: nothing waits for it but the end of the call.
 const EVENT_DEADLINE: Duration = Duration::from_secs(2);
 /// The annotation that names a network's device resource.
@@ -97,7 +97,12 @@ impl Api {
     }
 
     /// Asks with retries; `None` if the object is not there.
-    fn ask<T, F>(&self, what: &str, deadline: Duration, mut request: impl FnMut(Client) -> F) -> Result<Option<T>>
+    pub(crate) fn ask<T, F>(
+        &self,
+        what: &str,
+        deadline: Duration,
+        mut request: impl FnMut(Client) -> F,
+    ) -> Result<Option<T>>
     where
         F: Future<Output = Result<T, kube::Error>>,
     {

@@ -6,8 +6,10 @@
 mod client;
 mod definition;
 mod event;
+mod node;
 mod pod;
 mod retry;
 
 pub use client::{Api, Credentials};
 pub use definition::{NetworkAttachmentDefinition, NetworkAttachmentDefinitionSpec, crd};
+pub use node::Node;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{install, probe};
+use crate::{host_gw, install, probe};
 
 /// Plexus on a node: a CNI meta-plugin that gives a pod several networks, and the reference CNI plugins in the same program.
 #[derive(Parser)]
@@ -27,6 +27,7 @@ enum Command {
     Install(Box<install::Options>),
     Uninstall(install::UninstallOptions),
     Probe(probe::Probe),
+    HostGw(host_gw::Options),
 }
 
 pub(crate) fn main(program: &OsStr, args: &[OsString]) -> ExitCode {
@@ -44,5 +45,6 @@ pub(crate) fn main(program: &OsStr, args: &[OsString]) -> ExitCode {
         Command::Install(options) => install::install(&options),
         Command::Uninstall(options) => install::uninstall(&options),
         Command::Probe(probe) => probe.run(),
+        Command::HostGw(options) => host_gw::run(&options),
     }
 }
