@@ -21,20 +21,32 @@ fn cargo() -> Command {
 }
 
 /// Builds `plexus-node` (release) and returns the path of the static binary: musl where the target is installed or can be added,
-/// else glibc linked statically. Progress goes to stderr.
+/// else glibc linked statically. Progress goes to stderr. This is the binary for static networks.
 ///
 /// # Errors
 /// If it does not compile.
 pub(crate) fn build() -> Result<PathBuf> {
+    build_with(&[])
+}
+
+/// The same with Kubernetes in it: what goes into the image.
+///
+/// # Errors
+/// If it does not compile.
+pub(crate) fn build_for_kubernetes() -> Result<PathBuf> {
+    build_with(&["--features", "plexus-node/kubernetes"])
+}
+
+fn build_with(features: &[&str]) -> Result<PathBuf> {
     let arch = std::env::consts::ARCH;
     let musl = format!("{arch}-unknown-linux-musl");
     if have_target(&musl) {
-        return compile("plexus-node", cargo().args(["--release", "--target", &musl]));
+        return compile("plexus-node", cargo().args(["--release", "--target", &musl]).args(features));
     }
     eprintln!("the target {musl} is not to be had here: linking glibc statically instead");
     // With --target, so that build scripts and proc macros are not linked statically too.
     let mut command = cargo();
-    command.args(["--release", "--target", &format!("{arch}-unknown-linux-gnu")]);
+    command.args(["--release", "--target", &format!("{arch}-unknown-linux-gnu")]).args(features);
     compile("plexus-node", command.env("RUSTFLAGS", "-C target-feature=+crt-static"))
 }
 

@@ -44,7 +44,7 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<()> {
     let binary = match &options.binary {
         Some(binary) => binary.clone(),
-        None => binary::build()?,
+        None => binary::build_for_kubernetes()?,
     };
     let output = options.output.clone().unwrap_or_else(|| binary::root().join("target/image/plexus-node.tar"));
     fs::create_dir_all(output.parent().unwrap_or(Path::new(".")))?;

@@ -27,7 +27,11 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Task {
     /// Build the static binary and say where it is.
-    Build,
+    Build {
+        /// With Kubernetes in it (annotations, definitions, network status): what goes into the image.
+        #[arg(long)]
+        kubernetes: bool,
+    },
     /// The article's story in a small world of network namespaces.
     Demo {
         /// Leave the world up to look around; `demo-clean` removes it.
@@ -83,7 +87,10 @@ enum Task {
 
 fn main() -> ExitCode {
     let done = match Cli::parse().task {
-        Task::Build => binary::build().map(|path| println!("{}", path.display())),
+        Task::Build { kubernetes } => {
+            let built = if kubernetes { binary::build_for_kubernetes() } else { binary::build() };
+            built.map(|path| println!("{}", path.display()))
+        }
         Task::Demo { keep, binary } => demo::run(keep, binary),
         Task::Test { tiers } => suite::run(&tiers),
         Task::Bench { size, binary, dry } => bench::run(&size, binary, !dry),

@@ -6,6 +6,7 @@
 mod command;
 mod host_gw;
 mod install;
+mod kubernetes;
 mod log;
 mod log_file;
 mod meta;

@@ -1,12 +1,11 @@
 //! The meta-plugin as a CNI plugin: `attach` with this node's plugins, links and logs.
 
-use attach::cluster::Cluster;
 use attach::{Attach, Config, Readiness};
 use cni::exec::Exec;
 use cni::{Call, CniResult, Invoke, Result, Version};
-use k8s::{Api, Credentials};
 use plugins::{InProcess, Plugin, Registry};
 
+use crate::kubernetes;
 use crate::ports::{Links, NodePlugins};
 
 /// The meta-plugin. Its delegates are run as its own configuration says, not as the program around it would.
@@ -20,12 +19,12 @@ impl Meta {
         let in_process = if config.in_process { InProcess::Auto } else { InProcess::Never };
         let delegates = NodePlugins::new(Registry::new(in_process, &exec), in_process);
         let links = Links::default();
-        let api = credentials(&config).map(|credentials| Api::new(credentials, node_name()));
+        let cluster = kubernetes::connect(&config);
         let attach = Attach {
             config: &config,
             delegates: &delegates,
             links: &links,
-            cluster: api.as_ref().map(|api| api as &dyn Cluster),
+            cluster: cluster.as_deref(),
             readiness: Readiness::default(),
         };
         let done = attach.run(call);
@@ -34,21 +33,6 @@ impl Meta {
         }
         done
     }
-}
-
-/// How the API server is reached: the configured file, or the service account of the pod that we run in; otherwise there is none.
-fn credentials(config: &Config) -> Option<Credentials> {
-    if !config.kubeconfig.is_empty() {
-        return Some(Credentials::Kubeconfig(config.kubeconfig.clone().into()));
-    }
-    let in_pod = ["KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"].iter().all(|v| std::env::var_os(v).is_some());
-    in_pod.then_some(Credentials::ServiceAccount)
-}
-
-/// The node's name, for events: kubelet's default is the host's name.
-fn node_name() -> String {
-    let name = std::env::var("PLEXUS_NODE_NAME").or_else(|_| std::env::var("MULTUS_NODE_NAME"));
-    name.unwrap_or_else(|_| rustix::system::uname().nodename().to_string_lossy().into_owned())
 }
 
 impl Plugin for Meta {
