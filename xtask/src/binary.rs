@@ -6,7 +6,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::shell;
+use crate::tools::Tool;
+use crate::{shell, tools};
 
 /// The top of the source tree.
 pub(crate) fn root() -> PathBuf {
@@ -40,10 +41,14 @@ pub(crate) fn build_for_kubernetes() -> Result<PathBuf> {
 fn build_with(features: &[&str]) -> Result<PathBuf> {
     let arch = std::env::consts::ARCH;
     let musl = format!("{arch}-unknown-linux-musl");
-    if have_target(&musl) {
+    // With Kubernetes comes ring (TLS), which compiles C for the target and wants musl's own compiler wrapper.
+    let have_compiler = || features.is_empty() || tools::need(&[Tool("musl-gcc", "musl-tools")]).is_ok();
+    if have_target(&musl) && have_compiler() {
         return compile("plexus-node", cargo().args(["--release", "--target", &musl]).args(features));
     }
-    eprintln!("the target {musl} is not to be had here: linking glibc statically instead");
+    eprintln!(
+        "the target {musl} or its C compiler (musl-tools) is not to be had here: linking glibc statically instead"
+    );
     // With --target, so that build scripts and proc macros are not linked statically too.
     let mut command = cargo();
     command.args(["--release", "--target", &format!("{arch}-unknown-linux-gnu")]).args(features);
