@@ -7,11 +7,9 @@ use std::collections::BTreeSet;
 
 use cni::chain::{self, Attachment as Valid};
 use cni::conf::NetworkList;
-use cni::json::from_json;
-use cni::{Call, Command, Error, Json, Result};
-use serde::Deserialize;
+use cni::{Call, Command, Error, Result};
 
-use crate::perform::{Performer, join};
+use crate::perform::Performer;
 use crate::plan::Network;
 use crate::record::Entry;
 use crate::run::Attach;
@@ -21,7 +19,7 @@ const USUAL_REQUEST: &str = "eth0";
 
 /// Runs GC for the whole configuration.
 pub(crate) fn run(attach: &Attach<'_>, performer: &Performer<'_>, call: &Call) -> Result<()> {
-    let Some(valid) = valid_attachments(&call.conf)? else {
+    let Some(valid) = Valid::list(&call.conf)? else {
         tracing::warn!(
             "GC without a list of valid attachments (key \"cni.dev/valid-attachments\"): nothing is removed"
         );
@@ -54,23 +52,7 @@ pub(crate) fn run(attach: &Attach<'_>, performer: &Performer<'_>, call: &Call) -
         let collected = chain::gc(list, Some(&valid), &performer.path, performer.delegates, &performer.cache);
         errors.extend(collected.map_err(|e| e.context(format!("network \"{}\"", list.name))).err());
     }
-    join(errors)
-}
-
-/// The runtime's list, under the specification's key or the one that older libcni used.
-fn valid_attachments(conf: &Json) -> Result<Option<Vec<Valid>>> {
-    #[derive(Deserialize)]
-    struct Wire {
-        #[serde(rename = "containerID")]
-        container_id: String,
-        ifname: String,
-    }
-    let key = ["cni.dev/valid-attachments", "cni.dev/attachments"].into_iter().find(|key| conf.get(key).is_some());
-    let Some(key) = key else { return Ok(None) };
-    let list: Vec<Wire> = from_json(conf.get(key).unwrap_or(&Json::Null))
-        .map_err(|e| Error::from(e).context(format!("key \"{key}\"")))?;
-    let valid = list.into_iter().map(|w| Valid { container_id: w.container_id, ifname: w.ifname });
-    Ok(Some(valid.collect()))
+    Error::join(errors)
 }
 
 /// A request whose container, or whose interface of it, the runtime does not know any more.
@@ -95,7 +77,7 @@ fn stale(performer: &Performer<'_>, valid: &[Valid]) -> Result<Vec<Stale>> {
                 stale.push(Stale {
                     container_id: id.clone(),
                     ifname: entry.request.clone(),
-                    netns: reusable(&entry.netns),
+                    netns: chain::lasting_netns(&entry.netns).to_owned(),
                 });
             }
         }
@@ -109,15 +91,11 @@ fn stale(performer: &Performer<'_>, valid: &[Valid]) -> Result<Vec<Stale>> {
         if container_is_valid(id) || containers.contains(id) || stale.iter().any(|s| s.container_id == *id) {
             continue;
         }
+        let netns = chain::lasting_netns(&cached.netns).to_owned();
         let ifname = if cached.ifname.starts_with("net") { USUAL_REQUEST.to_owned() } else { cached.ifname };
-        stale.push(Stale { container_id: id.clone(), ifname, netns: reusable(&cached.netns) });
+        stale.push(Stale { container_id: id.clone(), ifname, netns });
     }
     Ok(stale)
-}
-
-/// A path below /proc names a process, and its number may be another's by now.
-fn reusable(netns: &str) -> String {
-    if netns.starts_with("/proc/") { String::new() } else { netns.to_owned() }
 }
 
 /// What is recorded of valid containers, with the container.

@@ -10,7 +10,7 @@ use cni::chain::{self, Runtime};
 use cni::{Call, CniResult, Command, Error, Result};
 
 use crate::config::SecondaryDefaultRoutes;
-use crate::record::{Entry, Record, Records};
+use crate::record::{Entry, Records};
 use crate::{Attachment, Delegates, Plan, PodLinks, default_route};
 
 /// Performs plans with a node's plugins, links and directories.
@@ -25,6 +25,8 @@ pub struct Performer<'a> {
     pub records: Records,
     /// Where plugins are searched.
     pub path: Vec<PathBuf>,
+    /// `CNI_NETNS_OVERRIDE`, which plugins are told too.
+    pub netns_override: bool,
 }
 
 /// A container and its network namespace.
@@ -37,29 +39,28 @@ pub struct Container<'a> {
 }
 
 impl Performer<'_> {
-    /// ADD: records the plan in `record` beside what is there, then makes the attachments in order. The results, in the same order.
+    /// ADD: records the plan in place of what is recorded of its request, then makes the attachments in order. The results, in the same
+    /// order.
     ///
     /// # Errors
     /// The first error, saying which attachment. Everything made is undone, and the record with it; what could not be undone stays recorded,
     /// and the error's details name it.
-    pub fn add(&self, plan: &Plan, record: &mut Record) -> Result<Vec<CniResult>> {
-        record.entries.extend(plan.attachments.iter().map(|attachment| Entry {
-            request: plan.request.clone(),
-            netns: plan.netns.clone(),
-            attachment: attachment.clone(),
-        }));
-        record.save()?;
+    pub fn add(&self, plan: &Plan) -> Result<Vec<CniResult>> {
+        self.records.update(&plan.container_id, &plan.request, &self.cache, |entries| {
+            entries.retain(|e| e.request != plan.request);
+            entries.extend(plan.entries());
+        })?;
         let mut results: Vec<CniResult> = Vec::with_capacity(plan.attachments.len());
         for (i, attachment) in plan.attachments.iter().enumerate() {
             let added = self.attach(plan, attachment, results.first());
             match added.map_err(|e| e.context(attachment.describe())) {
                 Ok(result) => results.push(result),
-                Err(e) => return Err(self.undo(plan, i + 1, record, e)),
+                Err(e) => return Err(self.undo(plan, i + 1, e)),
             }
         }
         match self.choose_default_routes(plan, &mut results) {
             Ok(()) => Ok(results),
-            Err(e) => Err(self.undo(plan, plan.attachments.len(), record, e)),
+            Err(e) => Err(self.undo(plan, plan.attachments.len(), e)),
         }
     }
 
@@ -129,13 +130,14 @@ impl Performer<'_> {
     /// Undoes the first `count` attachments of a plan in reverse and takes them out of the record. Returns `error`, with what could not be
     /// undone in its details.
     #[must_use]
-    pub fn undo(&self, plan: &Plan, count: usize, record: &mut Record, error: Error) -> Error {
+    pub fn undo(&self, plan: &Plan, count: usize, error: Error) -> Error {
         let failed = self.detach(plan.container(), &plan.attachments[..count]);
         let stays = |ifname: &str| failed.iter().any(|(i, _)| plan.attachments[*i].ifname == ifname);
-        record.entries.retain(|e| e.request != plan.request || stays(&e.attachment.ifname));
-        let saved = record.save().err();
+        let saved = self.records.update(&plan.container_id, &plan.request, &self.cache, |entries| {
+            entries.retain(|e| e.request != plan.request || stays(&e.attachment.ifname));
+        });
         let left: Vec<String> =
-            failed.into_iter().map(|(_, e)| e.to_string()).chain(saved.map(|e| e.to_string())).collect();
+            failed.into_iter().map(|(_, e)| e.to_string()).chain(saved.err().map(|e| e.to_string())).collect();
         if left.is_empty() {
             return error;
         }
@@ -182,7 +184,7 @@ impl Performer<'_> {
             let checked = chain::check(&a.list, &self.runtime(container, a), self.delegates, &self.cache);
             checked.err().map(|e| e.context(a.describe()))
         });
-        join(errors)
+        Error::join(errors)
     }
 
     /// Every plugin of the attachment removes the interface in its DEL, and needs nothing of it.
@@ -195,7 +197,7 @@ impl Performer<'_> {
                 ifname: attachment.ifname.clone(),
                 args: String::new(),
                 path: Vec::new(),
-                netns_override: false,
+                netns_override: self.netns_override,
                 conf: plugin.conf.clone(),
             };
             self.delegates.owns_interface(&plugin.plugin_type, &call)
@@ -210,29 +212,22 @@ impl Performer<'_> {
             args: attachment.args.clone(),
             capability_args: attachment.capability_args.clone(),
             path: self.path.clone(),
+            netns_override: self.netns_override,
         }
     }
 }
 
 impl Plan {
+    /// The attachments as they are recorded.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = Entry> {
+        self.attachments.iter().map(|attachment| Entry {
+            request: self.request.clone(),
+            netns: self.netns.clone(),
+            attachment: attachment.clone(),
+        })
+    }
+
     fn container(&self) -> Container<'_> {
         Container { id: &self.container_id, netns: &self.netns }
     }
-}
-
-/// All errors as one: the first one's code, every message.
-///
-/// # Errors
-/// Unless there are none.
-pub fn join(errors: impl IntoIterator<Item = Error>) -> Result<()> {
-    let mut errors = errors.into_iter();
-    let Some(mut all) = errors.next() else { return Ok(()) };
-    for error in errors {
-        all.message = format!("{} / {}", all.message, error.message);
-        if !error.details.is_empty() {
-            let separator = if all.details.is_empty() { "" } else { " / " };
-            all.details = format!("{}{separator}{}", all.details, error.details);
-        }
-    }
-    Err(all)
 }

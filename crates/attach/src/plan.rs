@@ -3,6 +3,8 @@
 //! Owns: everything that can be decided, and every error that can be found, before anything is touched. A plan does not know who asks for
 //! it: a runtime's CNI call makes one here, others can make theirs.
 
+use std::collections::{HashMap, HashSet};
+
 use cni::args::Args;
 use cni::conf::NetworkList;
 use cni::{Call, Code, Error, Json, Result, names};
@@ -219,6 +221,7 @@ impl Plan {
             }
         };
         let mut attachments: Vec<Attachment> = Vec::with_capacity(found.networks.len());
+        let mut taken: HashMap<String, usize> = HashMap::with_capacity(found.networks.len());
         for (i, network) in found.networks.into_iter().enumerate() {
             let Network { list, position, status_name, request } = network;
             let ifname = match &request.interface {
@@ -230,7 +233,8 @@ impl Plan {
             let capability_args = request.capability_args(if capable { runtime_config.clone() } else { Json::Null });
             let args = args.iter().cloned().chain(request.args()).collect();
             let attachment = Attachment { list, ifname, args, capability_args, request, status_name };
-            if let Some(other) = attachments.iter().find(|a| a.ifname == attachment.ifname) {
+            names::attachment(&attachment.list.name, &call.container_id, &attachment.ifname)?;
+            if let Some(other) = taken.insert(attachment.ifname.clone(), i).map(|other| &attachments[other]) {
                 return Err(Error::config(format!(
                     "{} and {} need the same interface name: choose another name than {} for one of them (CNI_IFNAME, or key \"interface\" of the annotation)",
                     other.describe(),
@@ -258,9 +262,10 @@ impl Plan {
     /// # Errors
     /// Names the interface or the plugin, and the attachment.
     pub fn check(&self, existing: &[String], find: impl Fn(&str) -> Result<()>) -> Result<()> {
+        let existing: HashSet<&str> = existing.iter().map(String::as_str).collect();
         for attachment in &self.attachments {
             let context = |e: Error| e.context(attachment.describe());
-            if existing.contains(&attachment.ifname) {
+            if existing.contains(attachment.ifname.as_str()) {
                 return Err(context(Error::internal(format!(
                     "interface {} already exists in the container ({}): nothing was attached; DEL the earlier attachment first, or free the name",
                     attachment.ifname, self.netns

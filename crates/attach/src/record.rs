@@ -4,10 +4,10 @@
 
 mod multus;
 
-use std::fs::{DirBuilder, File};
+use std::fs::{File, TryLockError};
 use std::io::{ErrorKind, Read as _};
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use cni::cache::Cache;
 use cni::conf::NetworkList;
@@ -22,10 +22,17 @@ const MAX_SIZE: u64 = 32 << 20;
 /// libcni's cache is a directory of this name among the records.
 const RESULTS: &str = "results";
 
+/// How long a change of a record waits for those of other calls. Each takes a few milliseconds, most of it the disk's.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Time between two attempts to get the lock.
+const LOCK_INTERVAL: Duration = Duration::from_millis(1);
+
 /// The directory of records.
 #[derive(Clone, Debug)]
 pub struct Records {
     dir: PathBuf,
+    lock_timeout: Duration,
 }
 
 /// One recorded attachment.
@@ -42,7 +49,6 @@ pub struct Entry {
 /// What is recorded of a container.
 #[derive(Clone, Debug)]
 pub struct Record {
-    path: PathBuf,
     /// There is a file.
     pub found: bool,
     /// The attachments, in the order in which they were made.
@@ -55,7 +61,7 @@ impl Records {
     /// The records in `dir`. Nothing is made before the first write.
     #[must_use]
     pub fn new(dir: impl Into<PathBuf>) -> Records {
-        Records { dir: dir.into() }
+        Records { dir: dir.into(), lock_timeout: LOCK_TIMEOUT }
     }
 
     /// The record of a container. One that is missing or cannot be read is no error: see [`Record::found`] and [`Record::problems`].
@@ -66,15 +72,85 @@ impl Records {
     /// # Errors
     /// Code 4 if `container` cannot be the name of a record.
     pub fn read(&self, container: &str, request: &str, cache: &Cache) -> Result<Record> {
+        let path = self.path(container)?;
+        let record = Records::read_path(&path, container, request, cache);
+        for problem in &record.problems {
+            tracing::warn!("record {}: {problem}: working from the cache and the configuration", path.display());
+        }
+        Ok(record)
+    }
+
+    /// Changes a record: reads what is there now, lets `change` change it, and writes it; one without entries is removed, with what a killed
+    /// writer left beside it. Other changes of the directory's records wait meanwhile, so that none is lost where a runtime makes several
+    /// calls for one container at the same time.
+    ///
+    /// # Errors
+    /// As [`Records::read`]; code 5 naming the file; code 11 if others hold the lock all the time.
+    pub fn update(
+        &self,
+        container: &str,
+        request: &str,
+        cache: &Cache,
+        change: impl Fn(&mut Vec<Entry>),
+    ) -> Result<()> {
+        let path = self.path(container)?;
+        let mut lock = self.lock()?;
+        if lock.is_none() {
+            let mut entries = Vec::new();
+            change(&mut entries);
+            if entries.is_empty() {
+                return Ok(());
+            }
+            file::create_directory(&self.dir, 0o700)?;
+            lock = self.lock()?;
+        }
+        let Record { found, mut entries, .. } = Records::read_path(&path, container, request, cache);
+        change(&mut entries);
+        let saved = save(&path, found, &entries);
+        drop(lock);
+        saved
+    }
+
+    fn path(&self, container: &str) -> Result<PathBuf> {
         names::container_id(container)?;
         if container == RESULTS {
             let message =
                 format!("container ID \"{container}\" cannot be used: it is the name of the cache's directory");
             return Err(Error::new(Code::INVALID_ENVIRONMENT, message));
         }
-        let path = self.dir.join(container);
-        let mut record = Record { path, found: true, entries: Vec::new(), problems: Vec::new() };
-        match read_file(&record.path) {
+        Ok(self.dir.join(container))
+    }
+
+    /// The lock on the directory itself: there is no file to leave behind, and it ends with the process. `None` if there is no directory.
+    fn lock(&self) -> Result<Option<File>> {
+        let failed = |e: std::io::Error| {
+            Error::new(Code::IO, format!("failed to lock the directory of records {}: {e}", self.dir.display()))
+        };
+        let dir = match File::open(&self.dir) {
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+            opened => opened.map_err(failed)?,
+        };
+        let deadline = Instant::now() + self.lock_timeout;
+        loop {
+            match dir.try_lock() {
+                Ok(()) => return Ok(Some(dir)),
+                Err(TryLockError::WouldBlock) if Instant::now() < deadline => std::thread::sleep(LOCK_INTERVAL),
+                Err(TryLockError::WouldBlock) => {
+                    let message = format!(
+                        "the directory of records {} is locked by another process for {} s: find it (lslocks), or try again",
+                        self.dir.display(),
+                        self.lock_timeout.as_secs()
+                    );
+                    return Err(Error::new(Code::TRY_AGAIN, message));
+                }
+                Err(TryLockError::Error(e)) => return Err(failed(e)),
+            }
+        }
+    }
+
+    fn read_path(path: &Path, container: &str, request: &str, cache: &Cache) -> Record {
+        let mut record = Record { found: true, entries: Vec::new(), problems: Vec::new() };
+        match read_file(path) {
             Ok(bytes) => {
                 let default_ifname = |network: &str| default_ifname(cache, container, network, request);
                 (record.entries, record.problems) = parse(&bytes, default_ifname);
@@ -82,10 +158,7 @@ impl Records {
             Err(e) if e.kind() == ErrorKind::NotFound => record.found = false,
             Err(e) => record.problems.push(e.to_string()),
         }
-        for problem in &record.problems {
-            tracing::warn!("record {}: {problem}: working from the cache and the configuration", record.path.display());
-        }
-        Ok(record)
+        record
     }
 
     /// The containers that have a record.
@@ -121,27 +194,18 @@ pub fn parse(bytes: &[u8], default_ifname: impl Fn(&str) -> String) -> (Vec<Entr
     multus::read(bytes, default_ifname)
 }
 
-impl Record {
-    /// Writes the record; one without entries is removed, with what a killed writer left beside it.
-    ///
-    /// # Errors
-    /// Code 5 naming the file.
-    pub fn save(&self) -> Result<()> {
-        if self.entries.is_empty() {
-            // A record that comes back after a power loss only repeats a DEL.
-            return file::remove(&self.path, Durability::Cached).map(|_| ());
-        }
-        if let Some(dir) = self.path.parent().filter(|d| !d.is_dir()) {
-            let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
-            made.map_err(|e| Error::new(Code::IO, format!("failed to create directory {}: {e}", dir.display())))?;
-        }
-        let bytes = multus::write(&self.entries)?;
-        // A new file costs one sync, a replaced one two.
-        if !self.found && file::create_exclusive(&self.path, &bytes, 0o600, Durability::Synced)? {
-            return Ok(());
-        }
-        file::write_atomic(&self.path, &bytes, 0o600, Durability::Synced)
+/// Writes a record under the lock; one without entries is removed.
+fn save(path: &Path, found: bool, entries: &[Entry]) -> Result<()> {
+    if entries.is_empty() {
+        // A record that comes back after a power loss only repeats a DEL.
+        return file::remove(path, Durability::Cached).map(|_| ());
     }
+    let bytes = multus::write(entries)?;
+    // A new file costs one sync, a replaced one two.
+    if !found && file::create_exclusive(path, &bytes, 0o600, Durability::Synced)? {
+        return Ok(());
+    }
+    file::write_atomic(path, &bytes, 0o600, Durability::Synced)
 }
 
 fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {

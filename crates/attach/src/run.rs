@@ -10,7 +10,7 @@ use cni::conf::NetworkList;
 use cni::{Call, CniResult, Code, Command, Error, Json, Result};
 
 use crate::cluster::{Cluster, Event};
-use crate::perform::{Container, Performer, join};
+use crate::perform::{Container, Performer};
 use crate::plan::{self, delegate_args};
 use crate::pod::{self, Resolver};
 use crate::record::{Entry, Record, Records};
@@ -55,6 +55,8 @@ struct Known {
     mine: Vec<Entry>,
     /// Attachments of other requests for the same container.
     others: Vec<Entry>,
+    /// Attachments of the container that only the cache knows, where it was asked. The default network, if it is there, is the first.
+    unrecorded: Vec<Entry>,
 }
 
 impl Attach<'_> {
@@ -102,21 +104,22 @@ impl Attach<'_> {
         let performer = self.performer(call);
         plan.check(&self.links.names(&call.netns)?, |plugin| self.delegates.find(plugin, &performer.path))?;
 
-        let known = self.recorded(&performer, call)?;
-        let mut record = known.record;
-        if !known.mine.is_empty() {
+        let Known { mut mine, unrecorded, .. } = self.recorded(&performer, call)?;
+        let (again, living): (Vec<Entry>, Vec<Entry>) =
+            unrecorded.into_iter().partition(|e| plan.attachments.iter().any(|a| a.ifname == e.attachment.ifname));
+        mine.extend(again);
+        self.record_again(&performer, call, &plan, living)?;
+        if !mine.is_empty() {
             // None of the interfaces is there, or the check above would have refused: an ADD that was killed and never deleted.
             tracing::info!("{}: undoing an earlier ADD that was not completed", call.container_id);
             let failed =
-                performer.detach(Container { id: &call.container_id, netns: &call.netns }, &attachments(&known.mine));
-            join(failed.into_iter().map(|(_, e)| e))
+                performer.detach(Container { id: &call.container_id, netns: &call.netns }, &attachments(&mine));
+            Error::join(failed.into_iter().map(|(_, e)| e))
                 .map_err(|e| e.context("undoing an earlier ADD of this container"))?;
         }
-        record.entries = known.others;
-
-        let results = performer.add(&plan, &mut record)?;
+        let results = performer.add(&plan)?;
         if let Err(e) = self.report(&plan, &results) {
-            return Err(performer.undo(&plan, plan.attachments.len(), &mut record, e));
+            return Err(performer.undo(&plan, plan.attachments.len(), e));
         }
         let version = self.config.version;
         let result = results.into_iter().next().unwrap_or_else(|| CniResult::empty(version));
@@ -124,7 +127,7 @@ impl Attach<'_> {
             Ok(_) => Ok(CniResult { version, ..result }),
             Err(e) => {
                 let e = e.context(format!("the result of {} as version {version}", plan.attachments[0].describe()));
-                Err(performer.undo(&plan, plan.attachments.len(), &mut record, e))
+                Err(performer.undo(&plan, plan.attachments.len(), e))
             }
         }
     }
@@ -135,18 +138,23 @@ impl Attach<'_> {
             tracing::warn!("readiness indicator file {} is not there: DEL goes on", file.display());
         }
         let performer = self.performer(call);
-        let Known { mut record, mut mine, others } = self.recorded(&performer, call)?;
+        let Known { record, mut mine, others, unrecorded } = self.recorded(&performer, call)?;
+        mine.extend(unrecorded);
         let mut lost = None;
+        let mut unmade = Vec::new();
         if mine.is_empty() || !record.problems.is_empty() {
             match self.planned(call) {
                 Ok(planned) => {
                     let known =
                         |e: &Entry| mine.iter().chain(&others).any(|k| k.attachment.ifname == e.attachment.ifname);
                     let unknown = planned.into_iter().filter(|e| !known(e));
-                    // No ADD gets past a missing plugin, so without a record nothing of such an attachment can be there.
-                    let unknown = unknown.filter(|e| !record.problems.is_empty() || self.can_run(&performer, e));
-                    let unknown: Vec<Entry> = unknown.collect();
-                    mine.extend(unknown);
+                    if record.problems.is_empty() {
+                        // No ADD gets past a missing plugin, so without a record nothing of such an attachment can be there.
+                        unmade.extend(unknown.filter(|e| self.can_run(&performer, e)));
+                    } else {
+                        let unknown: Vec<Entry> = unknown.collect();
+                        mine.extend(unknown);
+                    }
                 }
                 // Nothing is attached before it is recorded, so nothing recorded means nothing attached. A damaged record means something
                 // was, and the DEL must come again when the configuration can be read.
@@ -162,22 +170,29 @@ impl Attach<'_> {
                 }
             }
         }
+        // An interface of that name is not ours: ours are recorded before they are made, and cached after. It was there before an ADD that was
+        // refused for it. Without the namespace plugins free addresses and rules, and leave it alone.
+        let mut errors: Vec<Error> = Vec::new();
+        let nowhere = Container { id: &call.container_id, netns: "" };
+        errors.extend(performer.detach(nowhere, &attachments(&unmade)).into_iter().map(|(_, e)| e));
         let container = Container { id: &call.container_id, netns: &call.netns };
         let failed = performer.detach(container, &attachments(&mine));
         if lost.is_none() {
-            record.entries = others;
-            if record.found {
-                let kept = mine.into_iter().enumerate().filter(|(i, _)| failed.iter().any(|(f, _)| f == i));
-                record.entries.extend(kept.map(|(_, e)| e));
-            }
-            lost = record.save().err();
+            let kept = mine.iter().enumerate().filter(|(i, _)| record.found && failed.iter().any(|(f, _)| f == i));
+            let kept: Vec<&Entry> = kept.map(|(_, e)| e).collect();
+            let saved = performer.records.update(&call.container_id, &call.ifname, &performer.cache, |entries| {
+                entries.retain(|e| e.request != call.ifname);
+                entries.extend(kept.iter().map(|e| (*e).clone()));
+            });
+            lost = saved.err();
         }
-        join(failed.into_iter().map(|(_, e)| e).chain(lost))
+        Error::join(errors.into_iter().chain(failed.into_iter().map(|(_, e)| e)).chain(lost))
     }
 
     fn check(&self, call: &Call) -> Result<()> {
         let performer = self.performer(call);
-        let mut mine = self.recorded(&performer, call)?.mine;
+        let Known { mut mine, unrecorded, .. } = self.recorded(&performer, call)?;
+        mine.extend(unrecorded);
         if mine.is_empty() {
             mine = self.planned(call)?;
         }
@@ -194,7 +209,7 @@ impl Attach<'_> {
             _ => Error { code: Code::NOT_AVAILABLE, ..e },
         })?;
         let path = self.path(call);
-        join(networks.networks.iter().filter_map(|network| {
+        Error::join(networks.networks.iter().filter_map(|network| {
             let status = chain::status(&network.list, &path, self.delegates);
             status.err().map(|e| e.context(format!("network \"{}\"", network.list.name)))
         }))
@@ -260,20 +275,41 @@ impl Attach<'_> {
             Command::Add => !record.problems.is_empty(),
             _ => !record.found || !record.problems.is_empty(),
         };
+        let mut unrecorded = Vec::new();
         if ask_cache {
             for cached in performer.cache.attachments(Some(&call.container_id))? {
                 if mine.iter().chain(&others).any(|e| e.attachment.ifname == cached.ifname) {
                     continue;
                 }
                 match cached_entry(cached, &call.ifname) {
-                    Ok(entry) => mine.push(entry),
+                    Ok(entry) => unrecorded.push(entry),
                     Err(e) => tracing::warn!("{}: cached attachment: {e}", call.container_id),
                 }
             }
             // The cache has no order; the default network, if it is there, came first.
-            mine.sort_by_key(|e| e.attachment.ifname != call.ifname);
+            unrecorded.sort_by_key(|e| e.attachment.ifname != call.ifname);
         }
-        Ok(Known { record, mine, others })
+        Ok(Known { record, mine, others, unrecorded })
+    }
+
+    /// Puts attachments back into a damaged record before an ADD of another interface writes it anew. The cache does not say which request they
+    /// belong to: those of the default network are one each, and the others belong to the first.
+    fn record_again(&self, performer: &Performer<'_>, call: &Call, plan: &Plan, mut living: Vec<Entry>) -> Result<()> {
+        if living.is_empty() {
+            return Ok(());
+        }
+        let default = plan.attachments.first().map(|a| a.list.name.as_str()).unwrap_or_default();
+        living.sort_by_key(|e| e.attachment.list.name != default);
+        let first = living[0].attachment.ifname.clone();
+        for entry in &mut living {
+            let own = entry.attachment.list.name == default;
+            entry.request = if own { entry.attachment.ifname.clone() } else { first.clone() };
+        }
+        performer.records.update(&call.container_id, &call.ifname, &performer.cache, |entries| {
+            let missing = living.iter().filter(|l| entries.iter().all(|e| e.attachment.ifname != l.attachment.ifname));
+            let missing: Vec<Entry> = missing.cloned().collect();
+            entries.extend(missing);
+        })
     }
 
     /// What Multus does not write into its records: the arguments. They are in the cache if the attachment was completed.
@@ -305,8 +341,7 @@ impl Attach<'_> {
     /// What the configuration gives a container: the plan as if this were an ADD.
     fn planned(&self, call: &Call) -> Result<Vec<Entry>> {
         let plan = Plan::new(self.config, call, None)?;
-        let entry = |attachment| Entry { request: plan.request.clone(), netns: plan.netns.clone(), attachment };
-        Ok(plan.attachments.into_iter().map(entry).collect())
+        Ok(plan.entries().collect())
     }
 
     fn performer(&self, call: &Call) -> Performer<'_> {
@@ -316,6 +351,7 @@ impl Attach<'_> {
             cache: Cache::new(&self.config.cni_dir),
             records: Records::new(&self.config.cni_dir),
             path: self.path(call),
+            netns_override: call.netns_override,
         }
     }
 

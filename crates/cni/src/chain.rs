@@ -56,6 +56,8 @@ pub struct Runtime {
     pub capability_args: Json,
     /// Where plugins are searched.
     pub path: Vec<PathBuf>,
+    /// `CNI_NETNS_OVERRIDE`: a plugin's own namespace may be the container's.
+    pub netns_override: bool,
 }
 
 impl Runtime {
@@ -68,6 +70,7 @@ impl Runtime {
             args: Vec::new(),
             capability_args: Json::Null,
             path: Vec::new(),
+            netns_override: false,
         }
     }
 
@@ -81,15 +84,20 @@ impl Runtime {
             ifname: self.ifname.clone(),
             args: args::join(&self.args),
             path: self.path.clone(),
-            netns_override: false,
+            netns_override: self.netns_override,
             conf,
         }
     }
 }
 
+/// The specification's key for what a GC is to leave alone.
+const VALID_ATTACHMENTS: &str = "cni.dev/valid-attachments";
+
+/// The specification's text had this name for a while (cni#1101).
+const DRAFT_ATTACHMENTS: &str = "cni.dev/attachments";
+
 /// An attachment that a GC is to leave alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
-#[serde(default)]
 pub struct Attachment {
     /// The container.
     #[serde(rename = "containerID")]
@@ -108,16 +116,17 @@ impl Attachment {
         object
     }
 
-    /// The list that a GC's configuration has; `None` if it has none.
+    /// The list that a GC's configuration has, under the specification's key or the one that its text had for a while (cni#1101); `None`
+    /// if it has none, or `null`: then nothing is known, and nothing is to be removed.
     ///
     /// # Errors
-    /// Code 6 if `cni.dev/valid-attachments` is not a list of objects with strings.
+    /// Code 6 if it is not a list of objects with both keys: half a list would let living attachments be removed.
     pub fn list(conf: &Json) -> Result<Option<Vec<Attachment>>> {
-        let Some(list) = conf.get("cni.dev/valid-attachments").or_else(|| conf.get("cni.dev/attachments")) else {
+        let given = |key: &'static str| conf.get(key).filter(|list| **list != Json::Null).map(|list| (key, list));
+        let Some((key, list)) = given(VALID_ATTACHMENTS).or_else(|| given(DRAFT_ATTACHMENTS)) else {
             return Ok(None);
         };
-        let decode = |e| Error::new(Code::DECODE, format!("key \"cni.dev/valid-attachments\": {e}"));
-        from_json(list).map(Some).map_err(decode)
+        from_json(list).map(Some).map_err(|e| Error::new(Code::DECODE, format!("key \"{key}\": {e}")))
     }
 }
 
@@ -143,6 +152,7 @@ pub fn add_then(
     names::container_id(&runtime.container_id)?;
     names::network(&list.name)?;
     names::interface(&runtime.ifname)?;
+    names::attachment(&list.name, &runtime.container_id, &runtime.ifname)?;
     let mut result: Option<CniResult> = None;
     for plugin in &list.plugins {
         let conf = plugin.request(list, result.as_ref(), &runtime.capability_args);
@@ -216,7 +226,7 @@ pub fn check(list: &NetworkList, runtime: &Runtime, invoke: &dyn Invoke, cache: 
 /// nothing deletes nothing.)
 ///
 /// # Errors
-/// All errors met, one a line; the code is the first one's.
+/// All errors met; the code is the first one's.
 pub fn gc(
     list: &NetworkList,
     valid: Option<&[Attachment]>,
@@ -236,9 +246,8 @@ pub fn gc(
         for plugin in &list.plugins {
             let request = plugin.request(list, None, &Json::Null).map(|mut conf| {
                 if let Some(valid) = &valid {
-                    conf.set("cni.dev/valid-attachments", valid.clone());
-                    // The specification's text had this name for a while (cni#1101).
-                    conf.set("cni.dev/attachments", valid.clone());
+                    conf.set(VALID_ATTACHMENTS, valid.clone());
+                    conf.set(DRAFT_ATTACHMENTS, valid.clone());
                 }
                 conf
             });
@@ -247,7 +256,14 @@ pub fn gc(
             errors.extend(done.err().map(|e| e.context(format!("failed to GC plugin {}", plugin.plugin_type))));
         }
     }
-    join(errors)
+    Error::join(errors)
+}
+
+/// The namespace that an attachment was made in, as far as a later process may use it: a path below /proc names a process, and its number may
+/// be another's by now.
+#[must_use]
+pub fn lasting_netns(netns: &str) -> &str {
+    if netns.starts_with("/proc/") { "" } else { netns }
 }
 
 fn delete_stale(
@@ -270,11 +286,12 @@ fn delete_stale(
         let attempted = format!("failed to delete stale attachment {} {}", entry.container_id, entry.ifname);
         let stale = Runtime {
             container_id: entry.container_id,
-            netns: entry.netns,
+            netns: lasting_netns(&entry.netns).to_owned(),
             ifname: entry.ifname,
             args: entry.args,
             capability_args: entry.capability_args,
             path: path.to_vec(),
+            netns_override: false,
         };
         errors.extend(del(list, &stale, invoke, cache).err().map(|e| e.context(attempted)));
     }
@@ -305,15 +322,4 @@ fn describe(plugin: &PluginConf) -> String {
     let name = plugin.name();
     let name = if name.is_empty() { String::new() } else { format!(" name={name:?}") };
     format!("type={:?}{name}", plugin.plugin_type)
-}
-
-fn join(errors: Vec<Error>) -> Result<()> {
-    let mut errors = errors.into_iter();
-    let Some(first) = errors.next() else { return Ok(()) };
-    let rest: Vec<_> = errors.collect();
-    if rest.is_empty() {
-        return Err(first);
-    }
-    let lines: Vec<_> = std::iter::once(&first).chain(&rest).map(Error::to_string).collect();
-    Err(Error::new(first.code, lines.join("\n")))
 }

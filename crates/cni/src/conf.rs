@@ -15,6 +15,8 @@
 //! # Ok::<(), plexus_cni::Error>(())
 //! ```
 
+use std::collections::{HashMap, HashSet};
+
 use serde::Deserialize;
 
 use crate::json::from_json;
@@ -152,13 +154,17 @@ impl PluginConf {
         self.conf.get("name").and_then(Json::as_str).unwrap_or_default()
     }
 
-    /// The capabilities that are set to true.
-    pub fn capabilities(&self) -> impl Iterator<Item = &str> {
+    /// The capabilities that are set to true, in their order.
+    #[must_use]
+    pub fn capabilities(&self) -> Vec<&str> {
         let members = self.conf.get("capabilities").and_then(Json::members).unwrap_or_default();
         // Keys of a map, unlike those of a struct, are told apart by case in Go; the last duplicate wins.
-        let last = |at: usize, key: &str| !members[at + 1..].iter().any(|(k, v)| k == key && *v != Json::Null);
-        let enabled = members.iter().enumerate().filter(move |(at, (key, v))| *v == Json::Bool(true) && last(*at, key));
-        enabled.map(|(_, (key, _))| key.as_str())
+        let mut seen = HashSet::new();
+        let last = members.iter().rev().filter(|(key, v)| *v != Json::Null && seen.insert(key.as_str()));
+        let mut enabled: Vec<&str> =
+            last.filter(|(_, v)| *v == Json::Bool(true)).map(|(key, _)| key.as_str()).collect();
+        enabled.reverse();
+        enabled
     }
 
     /// What the plugin gets on stdin: its configuration with `name`, `cniVersion`, `prevResult` and, from the capability arguments that its
@@ -174,11 +180,12 @@ impl PluginConf {
         if let Some(prev) = prev {
             conf.set("prevResult", prev.to_json(prev.version)?);
         }
-        let mut runtime_config = Vec::new();
-        for capability in self.capabilities() {
-            let arguments = capability_args.members().unwrap_or_default();
-            runtime_config.extend(arguments.iter().rev().find(|(key, _)| key == capability).cloned());
-        }
+        // The last duplicate wins here too.
+        let arguments: HashMap<&str, &Json> =
+            capability_args.members().unwrap_or_default().iter().map(|(key, value)| (key.as_str(), value)).collect();
+        let capabilities = if arguments.is_empty() { Vec::new() } else { self.capabilities() };
+        let asked = capabilities.into_iter().filter_map(|c| Some((c.to_owned(), (*arguments.get(c)?).clone())));
+        let runtime_config: Vec<(String, Json)> = asked.collect();
         if !runtime_config.is_empty() {
             conf.set("runtimeConfig", Json::Object(runtime_config));
         }

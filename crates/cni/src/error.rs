@@ -76,6 +76,23 @@ impl Error {
         self
     }
 
+    /// All errors as one: the first one's code, every message.
+    ///
+    /// # Errors
+    /// Unless there are none.
+    pub fn join(errors: impl IntoIterator<Item = Error>) -> crate::Result<()> {
+        let mut errors = errors.into_iter();
+        let Some(mut all) = errors.next() else { return Ok(()) };
+        for error in errors {
+            all.message = format!("{} / {}", all.message, error.message);
+            if !error.details.is_empty() {
+                let separator = if all.details.is_empty() { "" } else { " / " };
+                all.details = format!("{}{separator}{}", all.details, error.details);
+            }
+        }
+        Err(all)
+    }
+
     /// The error object of the specification, `cniVersion` included.
     #[must_use]
     pub fn to_json(&self, version: &str) -> Json {

@@ -26,6 +26,9 @@ use crate::{Code, Error, Result};
 #[cfg(test)]
 mod tests;
 
+/// The longest name, in bytes, of a file that can be written here: the kernel's `NAME_MAX` without what [`temporary`] puts around it.
+pub const NAME_LIMIT: usize = 255 - ".".len() - ".tmp".len();
+
 /// What a write survives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
@@ -135,7 +138,7 @@ pub fn remove(path: &Path, durability: Durability) -> Result<bool> {
     for name in [temporary(path).as_path(), path] {
         match fs::remove_file(name) {
             Ok(()) => found = name == path,
-            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
+            Err(e) if is_missing(&e) => {}
             Err(e) => return Err(failed("remove", name, &e)),
         }
     }
@@ -158,7 +161,7 @@ pub fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
             Err(Error::new(Code::IO, format!("failed to read \"{}\": longer than {limit} bytes", path.display())))
         }
         Ok(_) => Ok(Some(bytes)),
-        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        Err(e) if is_missing(&e) => Ok(None),
         Err(e) => Err(failed("read", path, &e)),
     }
 }
@@ -170,6 +173,11 @@ pub fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
 pub fn create_directory(path: &Path, mode: u32) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
     fs::DirBuilder::new().recursive(true).mode(mode).create(path).map_err(|e| failed("create the directory", path, &e))
+}
+
+/// There is no such file; nor can there be one of a name that is too long.
+fn is_missing(e: &io::Error) -> bool {
+    matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::InvalidFilename)
 }
 
 fn sync_directory(path: &Path, durability: Durability) -> Result<()> {

@@ -71,6 +71,13 @@ impl de::Error for Error {
     fn custom<T: fmt::Display>(message: T) -> Self {
         Error { path: String::new(), message: shortened(message.to_string()) }
     }
+
+    /// Serde would name the Rust type (`struct Known`), which says nothing to whoever wrote the JSON.
+    fn invalid_type(unexpected: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        let expected = expected.to_string();
+        let expected = if expected.starts_with("struct ") { "an object" } else { &expected };
+        de::Error::custom(format_args!("invalid type: {unexpected}, expected {expected}"))
+    }
 }
 
 impl Error {

@@ -1,12 +1,10 @@
 //! What may be a container's, a network's and an interface's name.
 
+use crate::file::NAME_LIMIT;
 use crate::{Code, Error, Result};
 
 /// The longest interface name, in bytes (`IFNAMSIZ` without the final zero).
 const INTERFACE_LIMIT: usize = 15;
-
-/// The longest name of a container or a network, in bytes: both become names of files (`NAME_MAX`).
-const NAME_LIMIT: usize = 255;
 
 /// So much of a bad name is quoted, in characters: a message is to be read.
 const QUOTED: usize = 64;
@@ -46,6 +44,24 @@ pub fn container_id(id: &str) -> Result<()> {
         Some(message) => Err(Error::new(Code::INVALID_ENVIRONMENT, message).with_details(quoted(id))),
         None => Ok(()),
     }
+}
+
+/// Can an attachment be cached? Its file is named after all three (`<network>-<container>-<interface>`), so what is refused here would be
+/// made by the plugins and then not be remembered, nor be deleted.
+///
+/// # Errors
+/// Code 7 with the lengths.
+pub fn attachment(network: &str, container_id: &str, ifname: &str) -> Result<()> {
+    let length = [network.len(), container_id.len(), ifname.len()].iter().sum::<usize>() + 2;
+    if length <= NAME_LIMIT {
+        return Ok(());
+    }
+    let message = format!(
+        "the name of network \"{}\" is too long: with containerID and interface it becomes a file's name of {length} bytes, and \
+         {NAME_LIMIT} is the most",
+        quoted(network)
+    );
+    Err(Error::config(message).with_details(format!("choose a name that is {} bytes shorter", length - NAME_LIMIT)))
 }
 
 /// Is this a network's name?
@@ -98,13 +114,23 @@ mod tests {
             assert_eq!((error.code, error.details.as_str()), (Code::INVALID_CONFIG, bad));
         }
         // Too long for a file's name; a message does not quote all of it.
-        let long = "a".repeat(256);
+        let long = "a".repeat(251);
         assert!(container_id(&long[1..]).is_ok() && network(&long[1..]).is_ok());
         for error in [container_id(&long).unwrap_err(), network(&long).unwrap_err()] {
-            assert!(error.message.contains("longer than 255 bytes") && error.details.len() < 80, "{error}");
+            assert!(error.message.contains("longer than 250 bytes") && error.details.len() < 80, "{error}");
         }
         assert_eq!(container_id("").unwrap_err().code, Code::UNKNOWN_CONTAINER);
         assert_eq!(network("").unwrap_err().code, Code::INVALID_CONFIG);
+    }
+
+    #[test]
+    fn the_three_together_are_a_file_name() {
+        let id = "f".repeat(64);
+        let longest = "n".repeat(250 - 64 - 4 - 2);
+        assert!(attachment(&longest, &id, "eth0").is_ok());
+        let error = attachment(&longest, &id, "eth10").unwrap_err();
+        assert_eq!(error.code, Code::INVALID_CONFIG);
+        assert!(error.message.contains("251 bytes") && error.details.contains("1 bytes shorter"), "{error}");
     }
 
     #[test]

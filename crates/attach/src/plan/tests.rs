@@ -47,6 +47,18 @@ fn todays_form() {
 }
 
 #[test]
+fn many_networks() {
+    let delegates: Vec<String> = (0..20_000).map(|i| format!(r#"{{"type": "a", "name": "n{i}"}}"#)).collect();
+    let conf = |last: &str| json(&format!(r#"{{"name": "m", "delegates": [{}{last}]}}"#, delegates.join(",")));
+    assert_eq!(plan(&conf("")).unwrap().attachments.len(), 20_000);
+    // The runtime's name is one that a network gets by its place.
+    let conf = conf("");
+    let call = Call { ifname: "net19999".into(), ..call(Command::Add, &conf) };
+    let error = Plan::new(&Config::read(&conf).unwrap(), &call, None).unwrap_err();
+    assert!(error.message.contains("net19999") && error.message.contains("\"n0\""), "{error}");
+}
+
+#[test]
 fn the_marked_delegate_first_changes_no_names() {
     let conf =
         json(r#"{"name": "m", "delegates": [{"type": "a", "masterplugin": true}, {"type": "b"}, {"type": "c"}]}"#);

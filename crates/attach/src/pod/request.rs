@@ -62,7 +62,7 @@ impl Request {
     /// # Errors
     /// Names the key and what the definition lacks.
     pub(crate) fn check(&self, list: &NetworkList) -> Result<()> {
-        let declared = |capability: &str| list.plugins.iter().any(|p| p.capabilities().any(|c| c == capability));
+        let declared = |capability: &str| list.plugins.iter().any(|p| p.capabilities().contains(&capability));
         let ipam = |p: &cni::conf::PluginConf| {
             p.conf.get("ipam").and_then(|i| i.get("type")).and_then(Json::as_str).map(str::to_owned)
         };

@@ -43,17 +43,59 @@ fn what_is_written_is_read() {
     let dir = tempfile::tempdir().unwrap();
     let cache = Cache::new(dir.path());
     let records = Records::new(dir.path().join("deep/er"));
-    let mut record = records.read("c1", "eth0", &cache).unwrap();
+    let record = records.read("c1", "eth0", &cache).unwrap();
     assert!(!record.found && record.entries.is_empty() && record.problems.is_empty());
-    record.entries = entries();
-    record.save().unwrap();
+    // Of a container that has nothing nothing is made.
+    records.update("c1", "eth0", &cache, Vec::clear).unwrap();
+    assert!(!dir.path().join("deep").exists());
+    records.update("c1", "eth0", &cache, |now| now.extend(entries())).unwrap();
     let again = records.read("c1", "eth1", &cache).unwrap();
     assert!(again.found && again.problems.is_empty(), "{:?}", again.problems);
     assert_eq!(essence(&again.entries), essence(&entries()));
     assert_eq!(records.containers().unwrap(), ["c1"]);
-    record.entries.clear();
-    record.save().unwrap();
+    records.update("c1", "eth0", &cache, Vec::clear).unwrap();
     assert_eq!(fs::read_dir(dir.path().join("deep/er")).unwrap().count(), 0);
+}
+
+#[test]
+fn changes_at_the_same_time_lose_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let change = |i: usize, change: &dyn Fn(&mut Vec<Entry>, &str)| {
+        let (records, request) = (Records::new(dir.path().join("cni")), format!("eth{i}"));
+        records.update("c1", &request, &Cache::new(dir.path()), |now| change(now, &request)).unwrap();
+    };
+    let parallel = |step: &(dyn Fn(&mut Vec<Entry>, &str) + Sync)| {
+        std::thread::scope(|scope| {
+            for i in 0..8 {
+                scope.spawn(move || change(i, step));
+            }
+        });
+        Records::new(dir.path().join("cni")).read("c1", "eth0", &Cache::new(dir.path())).unwrap().entries
+    };
+    for _ in 0..5 {
+        let added = parallel(&|now, request| {
+            now.push(Entry { request: request.into(), ..entries().swap_remove(0) });
+        });
+        let mut requests: Vec<String> = added.into_iter().map(|e| e.request).collect();
+        requests.sort();
+        assert_eq!(requests, (0..8).map(|i| format!("eth{i}")).collect::<Vec<_>>());
+        assert!(parallel(&|now, request| now.retain(|e| e.request != request)).is_empty());
+        assert_eq!(fs::read_dir(dir.path().join("cni")).unwrap().count(), 0, "no lock file, no temporary file");
+    }
+}
+
+#[test]
+fn a_lock_that_is_never_free_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let records = Records { lock_timeout: Duration::from_millis(5), ..Records::new(dir.path()) };
+    let holder = File::open(dir.path()).unwrap();
+    holder.lock().unwrap();
+    let update = || records.update("c1", "eth0", &Cache::new(dir.path()), |now| now.extend(entries()));
+    let error = update().unwrap_err();
+    assert_eq!(error.code, Code::TRY_AGAIN);
+    assert!(error.message.contains(&dir.path().display().to_string()), "{error}");
+    drop(holder);
+    update().unwrap();
 }
 
 #[test]
@@ -114,14 +156,7 @@ fn the_cache_tells_which_interface_multus_had_used() {
     fs::write(dir.path().join("c1"), by_multus()).unwrap();
     let records = Records::new(dir.path());
     assert_eq!(records.read("c1", "eth7", &cache).unwrap().entries[0].request, "eth7", "nothing is known");
-    let runtime = cni::chain::Runtime {
-        container_id: "c1".into(),
-        netns: "/run/netns/c1".into(),
-        ifname: "eth3".into(),
-        args: Vec::new(),
-        capability_args: Json::Null,
-        path: Vec::new(),
-    };
+    let runtime = cni::chain::Runtime::new("c1", "/run/netns/c1", "eth3");
     cache.write("cbr0", b"{}", &runtime, &CniResult::empty(Version::V0_3_1)).unwrap();
     let record = records.read("c1", "eth7", &cache).unwrap();
     assert_eq!((record.entries[0].request.as_str(), record.entries[0].attachment.ifname.as_str()), ("eth3", "eth3"));

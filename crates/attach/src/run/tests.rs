@@ -324,6 +324,130 @@ fn an_interface_that_exists_is_found_before_anything_runs() {
 }
 
 #[test]
+fn del_after_a_refused_add_leaves_the_interface_that_was_there() {
+    let mut world = World::with(THREE);
+    world.plugins.owning = ["a", "b", "b2", "c"].map(String::from).into();
+    world.links.present = vec!["lo".into(), "net1".into()];
+    world.add().unwrap_err();
+    world.del().unwrap();
+    assert!(world.links.removed.borrow().is_empty());
+    let told: Vec<String> = world.plugins.whole.borrow().iter().map(|c| c.netns.clone()).collect();
+    assert_eq!(told, [""; 4], "addresses and rules go, links are not looked at");
+    // What the cache knows was made here, though its record is gone.
+    world.plugins.take();
+    world.links.present.clear();
+    world.add().unwrap();
+    fs::remove_file(world.record()).unwrap();
+    world.plugins.take();
+    world.del().unwrap();
+    assert_eq!(world.links.removed.borrow().concat().len(), 3);
+    assert!(world.plugins.whole.borrow().iter().all(|c| c.netns == "/run/netns/c1"));
+    assert_eq!(world.files(), [""; 0]);
+}
+
+#[test]
+fn a_network_name_that_the_cache_cannot_hold_is_refused_before_anything_runs() {
+    for length in [240, 245, 250, 255, 300] {
+        let world = World::with(&format!(
+            r#"{{"type": "a", "name": "na"}}, {{"type": "b", "name": "{}"}}"#,
+            "n".repeat(length)
+        ));
+        let add = Call { container_id: "f".repeat(64), ..world.call(Command::Add) };
+        let error = world.run(&add).unwrap_err();
+        assert_eq!(error.code, Code::INVALID_CONFIG, "{error}");
+        assert!(world.plugins.take().is_empty());
+        world.run(&Call { command: Command::Del, ..add }).unwrap();
+        assert_eq!(world.files(), [""; 0]);
+    }
+}
+
+#[test]
+fn a_damaged_record_does_not_make_a_living_attachment_an_earlier_add() {
+    for damage in ["", "[{\"Bytes\"", "[null]"] {
+        let world = World::with(r#"{"type": "a", "name": "na"}"#);
+        world.add().unwrap();
+        fs::write(world.record(), damage).unwrap();
+        world.plugins.take();
+        let eth1 = |command| Call { ifname: "eth1".into(), ..world.call(command) };
+        world.run(&eth1(Command::Add)).unwrap();
+        assert_eq!(world.plugins.take(), ["ADD a na eth1"], "eth0 is in use");
+        // And it is recorded again: each DEL removes its own.
+        world.run(&eth1(Command::Del)).unwrap();
+        assert_eq!(world.plugins.take(), ["DEL a na eth1"]);
+        assert_eq!(world.files(), ["c1", "results/na-c1-eth0"]);
+        world.del().unwrap();
+        assert_eq!(world.plugins.take(), ["DEL a na eth0"]);
+        assert!(world.plugins.whole.borrow().is_empty());
+        assert_eq!(world.files(), [""; 0]);
+    }
+}
+
+#[test]
+fn adds_of_one_container_at_the_same_time_lose_nothing() {
+    let world = World::with(r#"{"type": "a", "name": "na"}"#);
+    let conf = &world.conf;
+    let parallel = |command: Command| {
+        std::thread::scope(|scope| {
+            for i in 0..8 {
+                scope.spawn(move || {
+                    let config = Config::read(conf).unwrap();
+                    let (delegates, links) = (Plugins::default(), Links::default());
+                    let attach = Attach {
+                        config: &config,
+                        delegates: &delegates,
+                        links: &links,
+                        cluster: None,
+                        readiness: Readiness::default(),
+                    };
+                    attach.run(&Call { ifname: format!("eth{i}"), ..call(command, conf) }).unwrap();
+                    delegates.take()
+                });
+            }
+        });
+    };
+    for _ in 0..5 {
+        parallel(Command::Add);
+        let record = Records::new(world.cni_dir()).read("c1", "eth0", &Cache::new(world.cni_dir())).unwrap();
+        let mut requests: Vec<String> = record.entries.into_iter().map(|e| e.request).collect();
+        requests.sort();
+        assert_eq!(requests, (0..8).map(|i| format!("eth{i}")).collect::<Vec<_>>());
+        parallel(Command::Del);
+        assert_eq!(world.files(), [""; 0]);
+    }
+}
+
+#[test]
+fn delegates_are_told_that_their_own_namespace_is_allowed() {
+    let world = World::with(r#"{"type": "a", "name": "na"}"#);
+    for (command, allowed) in [(Command::Add, true), (Command::Check, false), (Command::Del, true)] {
+        world.run(&Call { netns_override: allowed, ..world.call(command) }).unwrap();
+        assert!(world.plugins.whole.borrow().iter().all(|c| c.netns_override == allowed), "{command:?}");
+        world.plugins.take();
+    }
+}
+
+#[test]
+fn a_network_may_have_neither_check_nor_gc() {
+    let world = World::with(
+        r#"{"type": "z", "name": "nz"}, {"name": "na", "disableCheck": true, "disableGC": true, "plugins": [{"type": "a"}]}"#,
+    );
+    world.add().unwrap();
+    world.plugins.take();
+    world.run(&world.call(Command::Check)).unwrap();
+    assert_eq!(world.plugins.take(), ["CHECK z nz eth0"]);
+    let gc = gc_conf(&world, r#"[{"containerID": "c1", "ifname": "eth0"}]"#);
+    world.run(&gc).unwrap();
+    assert_eq!(world.plugins.take(), ["GC z nz"]);
+    // The configuration knows the network no more; its record still says what it wants.
+    let other = World::with(r#"{"type": "y", "name": "ny"}"#);
+    let mut conf = other.conf.clone();
+    conf.set("cniDir", world.cni_dir().display().to_string());
+    conf.set("cni.dev/valid-attachments", json(r#"[{"containerID": "c1", "ifname": "eth0"}]"#));
+    world.run(&Call { conf, ..gc }).unwrap();
+    assert_eq!(world.plugins.take(), ["GC y ny", "GC z nz"]);
+}
+
+#[test]
 fn a_missing_plugin_is_found_before_anything_runs() {
     let mut world = World::new();
     world.plugins.missing = vec!["macvlan".into()];

@@ -345,11 +345,51 @@ fn gc_collects_errors() {
     assert_eq!(error.code, Code(123));
     assert_eq!(
         error.message,
-        "failed to delete stale attachment id eth0: plugin type=\"c\" failed (delete): c is broken; why\n\
-         failed to GC plugin a: a is broken; why\nfailed to GC plugin c: c is broken; why"
+        "failed to delete stale attachment id eth0: plugin type=\"c\" failed (delete): c is broken / \
+         failed to GC plugin a: a is broken / failed to GC plugin c: c is broken"
     );
+    assert_eq!(error.details, "why / why / why");
     assert_eq!(world.plugins.take(), ["DEL c", "GC a", "GC b", "GC c"]);
     assert_eq!(world.cached(), 1);
+}
+
+#[test]
+fn gc_does_not_enter_a_process_that_may_be_another_by_now() {
+    let mut world = World::new();
+    world.runtime.netns = "/proc/4711/ns/net".into();
+    world.add(&list("1.1.0")).unwrap();
+    world.gc(&list("1.1.0"), Some(&[])).unwrap();
+    let calls = world.plugins.calls.borrow();
+    let deleted: Vec<&str> =
+        calls.iter().filter(|(_, c)| c.command == Command::Del).map(|(_, c)| c.netns.as_str()).collect();
+    assert_eq!(deleted, [""; 3]);
+}
+
+#[test]
+fn a_name_too_long_for_the_cache_is_refused_before_anything_runs() {
+    let world = World::new();
+    // Each fits alone; what their file is called while it is written does not.
+    for length in [243, 247, 250] {
+        let network = NetworkList { name: "n".repeat(length), ..list("1.1.0") };
+        let error = world.add(&network).unwrap_err();
+        assert!(error.code == Code::INVALID_CONFIG && error.message.contains("too long"), "{error}");
+        assert!(world.plugins.take().is_empty());
+        // A DEL that comes all the same finds nothing to remove.
+        del(&network, &world.runtime, &world.plugins, &world.cache).unwrap();
+        world.plugins.take();
+    }
+    assert_eq!(world.cached(), 0);
+    world.add(&NetworkList { name: "n".repeat(242), ..list("1.1.0") }).unwrap();
+}
+
+#[test]
+fn plugins_are_told_that_their_own_namespace_is_allowed() {
+    let mut world = World::new();
+    world.add(&list("1.1.0")).unwrap();
+    world.runtime.netns_override = true;
+    world.add(&list("1.1.0")).unwrap();
+    let told: Vec<bool> = world.plugins.calls.borrow().iter().map(|(_, c)| c.netns_override).collect();
+    assert_eq!(told, [false, false, false, true, true, true]);
 }
 
 #[test]
@@ -359,6 +399,12 @@ fn attachment_lists_of_a_configuration() {
     let error = Attachment::list(&json(r#"{"cni.dev/valid-attachments": [{"containerID": 1}]}"#)).unwrap_err();
     assert_eq!(error.code, Code::DECODE);
     assert!(error.message.contains("valid-attachments") && error.message.contains("[0].containerID"), "{error}");
+    // Nothing is known, which is not that nothing is valid.
+    assert_eq!(Attachment::list(&json(r#"{"cni.dev/valid-attachments": null}"#)).unwrap(), None);
+    for half in [r#"[{"containerID": "a"}]"#, r#"[{"ifname": "eth0"}]"#, r#"[null]"#, r#"["a"]"#, "{}", r#""all""#] {
+        let error = Attachment::list(&json(&format!(r#"{{"cni.dev/attachments": {half}}}"#))).unwrap_err();
+        assert!(error.code == Code::DECODE && error.message.contains("\"cni.dev/attachments\""), "{half}: {error}");
+    }
 }
 
 #[test]

@@ -74,7 +74,11 @@ fn bad_lists_name_the_key() {
         (r#"{"name": 1}"#, Code::DECODE, "name"),
         (r#"{"name": "n", "plugins": []}"#, Code::INVALID_CONFIG, "no plugins in list"),
         (r#"{"name": "n", "plugins": {}}"#, Code::DECODE, "plugins"),
-        (r#"{"name": "n", "plugins": ["bridge"]}"#, Code::DECODE, "plugin config 0"),
+        (
+            r#"{"name": "n", "plugins": ["bridge"]}"#,
+            Code::DECODE,
+            "plugin config 0: error parsing configuration: invalid type: string \"bridge\", expected an object",
+        ),
         (r#"{"name": "n", "plugins": [{"type": "a"}, {"tpye": "b"}]}"#, Code::INVALID_CONFIG, "plugin config 1"),
         (r#"{"name": "n", "plugins": [{"type": ["a"]}]}"#, Code::DECODE, "type"),
         (r#"{"name": "n", "plugins": [{"type": "a", "capabilities": []}]}"#, Code::DECODE, "capabilities"),
@@ -114,7 +118,7 @@ fn requests() {
     )
     .unwrap();
     let plugin = &list.plugins[0];
-    assert_eq!(plugin.capabilities().collect::<Vec<_>>(), ["mac", "bandwidth", "Mac"]);
+    assert_eq!(plugin.capabilities(), ["mac", "bandwidth", "Mac"]);
 
     let request = plugin.request(&list, None, &Json::Null).unwrap();
     assert_eq!(request.get("name").and_then(Json::as_str), Some("net"));
@@ -130,6 +134,20 @@ fn requests() {
     assert_eq!(request.get("runtimeConfig"), Some(&json(r#"{"mac": "02:00:00:00:00:01"}"#)));
     assert_eq!(request.get("prevResult"), Some(&json(r#"{"cniVersion": "1.0.0"}"#)));
     assert_eq!(request.get("other"), Some(&json(r#"{"A": 1}"#)));
+}
+
+#[test]
+fn many_small_members() {
+    let keys: Vec<String> = (0..55_000).map(|i| format!("c{i}")).collect();
+    let members = |value: &str| keys.iter().map(|k| format!("\"{k}\":{value}")).collect::<Vec<_>>().join(",");
+    let (yes, no) = (members("true"), members("1"));
+    let conf = json(&format!(r#"{{"type": "t", "capabilities": {{{yes}, "c7": false, "c8": false, "c8": true}}}}"#));
+    let plugin = PluginConf::new(conf).unwrap();
+    let capabilities = plugin.capabilities();
+    assert_eq!((capabilities.len(), capabilities[7], capabilities[54_998]), (54_999, "c9", "c8"));
+    let list = list(r#"{"name": "n", "plugins": [{"type": "t"}]}"#).unwrap();
+    let request = plugin.request(&list, None, &json(&format!("{{{no}}}"))).unwrap();
+    assert_eq!(request.get("runtimeConfig").unwrap().members().unwrap().len(), 54_999);
 }
 
 #[test]

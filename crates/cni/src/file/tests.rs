@@ -127,6 +127,21 @@ fn reading() {
 }
 
 #[test]
+fn a_name_that_is_too_long_is_no_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |length| dir.path().join("n".repeat(length));
+    write_atomic(&path(NAME_LIMIT), b"x", 0o600, Durability::Cached).unwrap();
+    assert!(remove(&path(NAME_LIMIT), Durability::Cached).unwrap());
+    assert!(write_atomic(&path(NAME_LIMIT + 1), b"x", 0o600, Durability::Cached).is_err());
+    assert!(names(dir.path()).is_empty());
+    // Its temporary file cannot be there, but it can.
+    fs::write(path(255), "x").unwrap();
+    assert!(remove(&path(255), Durability::Cached).unwrap());
+    assert!(!remove(&path(256), Durability::Cached).unwrap());
+    assert_eq!(read(&path(256), 10).unwrap(), None);
+}
+
+#[test]
 fn directories() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a/b");
