@@ -17,7 +17,7 @@ use crate::log_file::LogFile;
 pub(crate) fn init(log: &Log) {
     let (level, unknown) = match log.level.to_ascii_lowercase().as_str() {
         "panic" => (LevelFilter::OFF, false),
-        "error" => (LevelFilter::WARN, false),
+        "error" => (LevelFilter::ERROR, false),
         "" | "verbose" => (LevelFilter::INFO, false),
         "debug" => (LevelFilter::DEBUG, false),
         _ => (LevelFilter::INFO, true),

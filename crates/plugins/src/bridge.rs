@@ -141,7 +141,7 @@ impl Plugin for Bridge {
     }
 
     fn gc(&self, call: &Call, delegates: &dyn Invoke) -> Result<()> {
-        let rules = || match crate::valid_attachments(call)? {
+        let rules = || match crate::Attachment::list(&call.conf)? {
             Some(valid) if flag(call, "ipMasq") => Masquerade::gc(call.network(), &valid),
             _ => Ok(()),
         };

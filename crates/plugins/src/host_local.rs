@@ -90,7 +90,7 @@ impl Plugin for HostLocal {
     }
 
     fn gc(&self, call: &Call, _delegates: &dyn Invoke) -> Result<()> {
-        let Some(valid) = crate::valid_attachments(call)? else { return Ok(()) };
+        let Some(valid) = crate::Attachment::list(&call.conf)? else { return Ok(()) };
         let keys: std::collections::HashSet<String> =
             valid.into_iter().flat_map(|a| [format!("{}\r\n{}", a.container_id, a.ifname), a.container_id]).collect();
         let Some(mut store) = Store::open(&config::directory(call)?, false)? else { return Ok(()) };

@@ -18,6 +18,7 @@ pub mod spoofcheck;
 mod static_;
 
 pub use bridge::Bridge;
+pub use cni::chain::Attachment;
 pub use flannel::Flannel;
 pub use host_local::HostLocal;
 pub use loopback::Loopback;
@@ -85,40 +86,10 @@ pub fn kernel(e: netlink::Error) -> Error {
     Error::internal(e.to_string())
 }
 
-/// The outcome of steps that were all made, whatever became of each: the first failure, with the others in its details.
+/// The outcome of steps that were all made, whatever became of each: all failures as one, with the first one's code.
 ///
 /// # Errors
 /// If any step failed.
 pub fn every(steps: impl IntoIterator<Item = Result<()>>) -> Result<()> {
-    let mut failures = steps.into_iter().filter_map(Result::err);
-    let Some(mut first) = failures.next() else { return Ok(()) };
-    for next in failures {
-        let separator = if first.details.is_empty() { "also failed: " } else { "; also failed: " };
-        first.details = format!("{}{separator}{next}", first.details);
-    }
-    Err(first)
-}
-
-/// An attachment that a GC is to leave alone: one of `cni.dev/valid-attachments`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
-#[serde(default)]
-pub struct Attachment {
-    /// The container.
-    #[serde(rename = "containerID")]
-    pub container_id: String,
-    /// The interface in it.
-    pub ifname: String,
-}
-
-/// The attachments that a GC is to leave alone; `None` if the call does not say, which is no reason to remove anything.
-///
-/// # Errors
-/// If the list cannot be read.
-pub fn valid_attachments(call: &Call) -> Result<Option<Vec<Attachment>>> {
-    // The second key is what libcni calls it too, for runtimes that read an early draft.
-    let valid = call.conf.get("cni.dev/valid-attachments").or_else(|| call.conf.get("cni.dev/attachments"));
-    valid
-        .map(cni::json::from_json)
-        .transpose()
-        .map_err(|e| Error::new(cni::Code::DECODE, format!("key \"cni.dev/valid-attachments\": {e}")))
+    Error::join(steps.into_iter().filter_map(Result::err))
 }
