@@ -49,6 +49,8 @@ readOnlyPort: 0
 authentication: {anonymous: {enabled: false}, webhook: {enabled: false}, x509: {clientCAFile: $PKI/ca.crt}}
 authorization: {mode: AlwaysAllow}
 evictionHard: {memory.available: "100Mi", nodefs.available: "1%", imagefs.available: "1%"}
+# Images cannot be pulled again: none is collected however full the disk is.
+imageGCHighThresholdPercent: 100
 maxPods: 500
 enforceNodeAllocatable: []
 tlsCertFile: $PKI/node$i.crt
