@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{host_gw, install, probe};
+#[cfg(feature = "kubernetes")]
+use crate::host_gw;
+use crate::{install, probe};
 
 /// Plexus on a node: a CNI meta-plugin that gives a pod several networks, and the reference CNI plugins in the same program.
 #[derive(Parser)]
@@ -27,6 +29,7 @@ enum Command {
     Install(Box<install::Options>),
     Uninstall(install::UninstallOptions),
     Probe(probe::Probe),
+    #[cfg(feature = "kubernetes")]
     HostGw(host_gw::Options),
 }
 
@@ -45,6 +48,7 @@ pub(crate) fn main(program: &OsStr, args: &[OsString]) -> ExitCode {
         Command::Install(options) => install::install(&options),
         Command::Uninstall(options) => install::uninstall(&options),
         Command::Probe(probe) => probe.run(),
+        #[cfg(feature = "kubernetes")]
         Command::HostGw(options) => host_gw::run(&options),
     }
 }

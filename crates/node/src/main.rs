@@ -4,6 +4,7 @@
 //! a command for people. The kinds are told apart before anything else is set up, since a runtime starts one of these processes per call.
 
 mod command;
+#[cfg(feature = "kubernetes")]
 mod host_gw;
 mod install;
 mod kubernetes;

@@ -1,5 +1,6 @@
 //! `plexus-node host-gw` as a program, in a network namespace, with an API server that knows nodes only.
 
+#![cfg(feature = "kubernetes")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::{BufRead as _, BufReader, Write as _};
