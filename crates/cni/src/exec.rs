@@ -149,6 +149,10 @@ impl Invoke for Exec {
         let result = CniResult::from_json(&json, call.version()?);
         result.map(Some).map_err(|e| e.context(format!("\"{}\" ADD", program.display())))
     }
+
+    fn validate(&self, plugin: &str, call: &Call) -> Result<()> {
+        find(plugin, &call.path).map(drop)
+    }
 }
 
 /// The variables of a call: container, namespace, interface and arguments, in this order.

@@ -16,7 +16,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
@@ -148,14 +148,24 @@ pub fn remove(path: &Path, durability: Durability) -> Result<bool> {
     Ok(found)
 }
 
-/// The content of `path`; `None` if there is no such file.
+/// The content of `path`; `None` if there is no such file. Never waits: a pipe in its place is an error.
 ///
 /// # Errors
 /// Code 5 naming the file, also if it is longer than `limit` bytes.
 pub fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
     use std::io::Read as _;
     let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|f| f.take(limit.saturating_add(1)).read_to_end(&mut bytes));
+    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
+    let open = || {
+        let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+        let kind = file.metadata()?.file_type();
+        // A device is what somebody means who writes /dev/null.
+        if !kind.is_file() && !kind.is_char_device() {
+            return Err(io::Error::other(if kind.is_dir() { "is a directory" } else { "not a regular file" }));
+        }
+        Ok(file)
+    };
+    let read = open().and_then(|f| f.take(limit.saturating_add(1)).read_to_end(&mut bytes));
     match read {
         Ok(n) if n as u64 > limit => {
             Err(Error::new(Code::IO, format!("failed to read \"{}\": longer than {limit} bytes", path.display())))

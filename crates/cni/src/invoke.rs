@@ -14,4 +14,13 @@ pub trait Invoke {
     /// # Errors
     /// The plugin's own error, code and details kept; or why it could not be run.
     fn invoke(&self, plugin: &str, call: &Call) -> Result<Option<CniResult>>;
+
+    /// What can be told of `call` on that plugin without performing it, and without a program being run: that there is such a plugin, that
+    /// it takes the configuration. Success says nothing where nothing can be told.
+    ///
+    /// # Errors
+    /// What [`Invoke::invoke`] would say.
+    fn validate(&self, _plugin: &str, _call: &Call) -> Result<()> {
+        Ok(())
+    }
 }

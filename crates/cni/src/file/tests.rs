@@ -151,3 +151,15 @@ fn directories() {
     fs::write(path.join("f"), "").unwrap();
     assert!(create_directory(&path.join("f"), 0o700).unwrap_err().message.contains("failed to create the directory"));
 }
+
+#[test]
+fn a_pipe_is_not_waited_for_and_the_null_device_is_empty() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("pipe");
+    rustix::fs::mkfifoat(CWD, &path, Mode::RUSR | Mode::WUSR).unwrap();
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || sender.send(read(&path, 10)));
+    let error = receiver.recv_timeout(std::time::Duration::from_secs(10)).unwrap().unwrap_err();
+    assert!(error.code == Code::IO && error.message.contains("not a regular file"), "{error}");
+    assert_eq!(read(Path::new("/dev/null"), 10).unwrap().as_deref(), Some(&b""[..]));
+}
