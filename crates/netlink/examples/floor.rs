@@ -17,7 +17,7 @@ const ARP_NOTIFY: (u16, u32) = (22, 1);
 fn main() {
     let iterations = match std::env::args().skip(1).collect::<Vec<_>>().as_slice() {
         [] => 200,
-        [flag, n] if flag == "--iterations" => n.parse().expect("--iterations takes a number"),
+        [flag, n] if flag == "--iterations" => n.parse().unwrap_or_else(|_| panic!("--iterations takes a number")),
         _ => panic!("usage: floor [--iterations N]"),
     };
     let [add, del, each] = measure(iterations).unwrap_or_else(|error| panic!("{error}"));

@@ -1,7 +1,7 @@
 //! For fuzzing: every reader of the kernel's answers, fed with any bytes.
 
 use crate::rtnl::{address, link, neighbour, route, rule};
-use crate::socket;
+use crate::{nft, socket};
 
 /// Reads `bytes` as one read of a netlink socket would be, and each message in it as every kind of object. Reads the whole of `bytes` as
 /// each kind of object, too, so that a fuzzer need not find the framing first.
@@ -15,4 +15,5 @@ pub fn parse(bytes: &[u8]) {
         let _ = rule::parse(payload);
         let _ = neighbour::parse(payload);
     }
+    nft::read_any(bytes);
 }

@@ -1,6 +1,6 @@
 //! The kernel: links, addresses, routes, rules, neighbours, nf_tables, network namespaces, sysctls.
 //!
-//! Owns: every request to the kernel that Plexus makes, and the only `unsafe` code of the workspace. All sockets are synchronous: a
+//! Owns: every request to the kernel about the network that Plexus makes, and the only `unsafe` code of the workspace. All sockets are synchronous: a
 //! request is written and its answer read on the same thread. A socket belongs to the network namespace that it was opened in.
 
 #[doc(hidden)]
@@ -10,6 +10,7 @@ mod error;
 mod mac;
 mod netns;
 pub mod nft;
+pub mod process;
 mod rtnl;
 mod socket;
 pub mod sysctl;

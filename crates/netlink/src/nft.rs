@@ -202,9 +202,8 @@ impl Nft {
             };
             let step = &batch.steps[index];
             match errno(received.payload) {
-                0 => done = true,
-                errno => {
-                    let errno = Errno::from_raw_os_error(errno);
+                None => done = true,
+                Some(errno) => {
                     let begin = wire::HEADER + step.start;
                     let kernel =
                         if received.seq == first { String::new() } else { words(&received, &request.bytes[begin..]) };
@@ -342,21 +341,38 @@ impl Nft {
     }
 }
 
+/// For fuzzing: the readers of nf_tables' answers, fed with any bytes.
+pub(crate) fn read_any(bytes: &[u8]) {
+    let whole = wire::Received { kind: NLMSG_ERROR, flags: ACK_TLVS, seq: 0, payload: bytes };
+    let written = Expressions::new(Family::Ip).masquerade();
+    for received in wire::messages(bytes).chain([whole]) {
+        let _ = (unread(received.payload), words(&received, bytes));
+        if let Some(rule) = Rule::read(received.payload) {
+            let _ = (rule.targets().count(), rule.does(&written));
+        }
+    }
+}
+
 fn failed(step: &Step, errno: Errno, kernel: String) -> Error {
     Error { kernel, ..Error::new(step.attempted, step.object.clone(), errno) }
 }
 
-/// The error number in the payload of `NLMSG_ERROR`, positive; 0 is an ack.
-fn errno(payload: &[u8]) -> i32 {
-    wire::u32_at(payload, 0).map_or(Errno::IO.raw_os_error(), |e| e.cast_signed().saturating_neg())
+/// The error in the payload of `NLMSG_ERROR`; `None` is an ack.
+fn errno(payload: &[u8]) -> Option<Errno> {
+    match wire::u32_at(payload, 0).map(|e| e.cast_signed().saturating_neg()) {
+        Some(0) => None,
+        Some(known @ 1..4096) => Some(Errno::from_raw_os_error(known)),
+        _ => Some(Errno::IO),
+    }
 }
 
 /// The error number in the refusal of a read. nfnetlink says `EINVAL` where nf_tables is not there to read from, but `EOPNOTSUPP` to a
 /// batch; here it is the same.
 fn unread(payload: &[u8]) -> Errno {
-    match Errno::from_raw_os_error(errno(payload)) {
-        Errno::INVAL => Errno::OPNOTSUPP,
-        errno => errno,
+    match errno(payload) {
+        Some(Errno::INVAL) => Errno::OPNOTSUPP,
+        Some(errno) => errno,
+        None => Errno::IO,
     }
 }
 

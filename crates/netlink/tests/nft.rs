@@ -1,4 +1,5 @@
 //! nf_tables against a real kernel, looked at with nft(8).
+#![expect(clippy::expect_used, reason = "a test that cannot go on fails")]
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};

@@ -307,7 +307,7 @@ impl Rtnl {
     /// no error. The number of links removed.
     ///
     /// # Errors
-    /// The first link that could not be removed; the others are removed.
+    /// The first link that could not be removed; the others are removed. Such a link is in group 0 afterwards, whichever it was in.
     pub fn delete_links(&mut self, names: &[&str]) -> Result<usize> {
         if let &[name] = names {
             return self.delete_link(name).map(usize::from);
@@ -355,7 +355,7 @@ impl Rtnl {
                 Ok(true) => removed += 1,
                 Ok(false) => {}
                 Err(error) => {
-                    // It stays, so it goes back to where it was.
+                    // It stays, so it leaves the group that is to go: for group 0, where all links begin.
                     let mut message = by_name(name);
                     message.attributes.push(LinkAttribute::Group(0));
                     let _ = self.request(&RouteNetlinkMessage::SetLink(message), 0);
