@@ -2,19 +2,25 @@
 //!
 //! Names and rules are those of the logger that Multus uses, so either continues the other's files: `x.log` becomes
 //! `x-2026-01-31T12-00-00.000.log`, and `.gz` behind it when compressed. Many short processes write to the same file: lines are appended in
-//! one write each, under a lock that keeps them apart from whoever rotates.
+//! one write each, under a lock that keeps them apart from whoever rotates. Nothing here waits for long: a process that was stopped while it had
+//! the lock must not stop every other on the node, so without the lock a line is appended all the same, and nothing is rotated.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use attach::config::Log;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
+use rustix::fs::{CWD, FlockOperation, OFlags, RenameFlags, flock, renameat_with};
 use rustix::io::Errno;
+
+/// How long another process may hold the lock. Whoever writes or rotates has it for microseconds.
+const LOCK_WAIT: Duration = Duration::from_millis(50);
+/// How often the file may be rotated away from under one line.
+const REOPENED: u32 = 1000;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -29,6 +35,8 @@ pub(crate) struct LogFile {
     /// 0: any age.
     max_age: Duration,
     compress: bool,
+    /// Somebody did not give the lock back in time: it is not waited for again.
+    stuck: bool,
 }
 
 impl LogFile {
@@ -42,6 +50,7 @@ impl LogFile {
             max_backups: usize::try_from(log.max_backups).unwrap_or(usize::MAX),
             max_age: DAY * log.max_age_days,
             compress: log.compress,
+            stuck: false,
         }
     }
 
@@ -49,32 +58,65 @@ impl LogFile {
     ///
     /// Writers share a lock, whoever rotates has it alone: no line goes into a file that is being compressed.
     pub(crate) fn write(&mut self, line: &[u8]) -> io::Result<()> {
-        loop {
+        for _ in 0..REOPENED {
             let file = match self.open.take() {
                 Some(file) => file,
                 None => open(&self.path)?,
             };
-            flock(&file, FlockOperation::LockShared)?;
+            let locked = self.lock(&file, FlockOperation::NonBlockingLockShared)?;
             if !same(&file, &self.path) {
                 continue;
             }
             let size = file.metadata()?.len();
-            if size == 0 || size + line.len() as u64 <= self.max_size {
-                (&file).write_all(line)?;
+            if locked && size != 0 && size + line.len() as u64 > self.max_size {
                 flock(&file, FlockOperation::Unlock)?;
-                self.open = Some(file);
-                return Ok(());
+                if self.rotate(&file, size)? {
+                    continue;
+                }
             }
-            flock(&file, FlockOperation::Unlock)?;
-            self.rotate(&file, size)?;
+            return self.append(file, line);
+        }
+        let file = open(&self.path)?;
+        self.append(file, line)
+    }
+
+    fn append(&mut self, file: File, line: &[u8]) -> io::Result<()> {
+        (&file).write_all(line)?;
+        flock(&file, FlockOperation::Unlock)?;
+        self.open = Some(file);
+        Ok(())
+    }
+
+    /// Whether the lock could be had in time; soon told if it could not before.
+    fn lock(&mut self, file: &File, operation: FlockOperation) -> io::Result<bool> {
+        let start = Instant::now();
+        loop {
+            match flock(file, operation) {
+                Ok(()) => {
+                    self.stuck = false;
+                    return Ok(true);
+                }
+                Err(Errno::INTR) => {}
+                // Rotated away, it may be being compressed.
+                Err(Errno::WOULDBLOCK) if self.stuck || start.elapsed() > LOCK_WAIT || !same(file, &self.path) => {
+                    self.stuck |= same(file, &self.path);
+                    return Ok(false);
+                }
+                Err(Errno::WOULDBLOCK) => std::thread::sleep(Duration::from_millis(1)),
+                Err(e) => return Err(e.into()),
+            }
         }
     }
 
-    /// Makes room, unless another process has meanwhile.
-    fn rotate(&self, full: &File, size: u64) -> io::Result<()> {
-        flock(full, FlockOperation::LockExclusive)?;
+    /// Makes room, unless another process has meanwhile. Whether there is room now.
+    fn rotate(&mut self, full: &File, size: u64) -> io::Result<bool> {
+        if !self.lock(full, FlockOperation::NonBlockingLockExclusive)? {
+            // Moved on to another file, or too busy.
+            return Ok(!same(full, &self.path));
+        }
         if !same(full, &self.path) || full.metadata()?.len() < size {
-            return flock(full, FlockOperation::Unlock).map_err(Into::into);
+            flock(full, FlockOperation::Unlock)?;
+            return Ok(true);
         }
         let (stem, extension) = self.name();
         let mut time = SystemTime::now();
@@ -92,7 +134,7 @@ impl LogFile {
             time += Duration::from_millis(1);
         }
         flock(full, FlockOperation::Unlock)?;
-        self.tidy()
+        self.tidy().map(|()| true)
     }
 
     /// Removes and compresses rotated files. One that was not compressed for a reason of its time (a killed process) is compressed now.
@@ -120,7 +162,12 @@ impl LogFile {
         let dir = self.path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let mut backups = Vec::new();
         for entry in dir.read_dir()? {
-            let path = entry?.path();
+            let entry = entry?;
+            // A pipe of such a name would be waited for.
+            if !entry.file_type()?.is_file() {
+                continue;
+            }
+            let path = entry.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             let time = name.strip_prefix(&format!("{stem}-")).and_then(|rest| {
                 let rest = rest.strip_suffix(".gz").unwrap_or(rest);
@@ -164,7 +211,9 @@ fn gone_is_fine(done: io::Result<()>) -> io::Result<()> {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    let options = || OpenOptions::new().append(true).create(true).mode(0o600).to_owned();
+    // A pipe that nobody reads is an error, not a wait for a reader.
+    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
+    let options = || OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(flags).to_owned();
     let named = |e: io::Error| io::Error::new(e.kind(), format!("log file {}: {e}", path.display()));
     let file = match options().open(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {

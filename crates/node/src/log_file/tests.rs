@@ -138,3 +138,44 @@ fn many_writers_at_once_lose_nothing() {
     let lines: std::collections::BTreeSet<&str> = all.lines().collect();
     assert_eq!((all.lines().count(), lines.len()), (400, 400));
 }
+
+/// Runs `f`, which is to end; it is given ten seconds.
+fn ends<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || sender.send(f()));
+    receiver.recv_timeout(Duration::from_secs(10)).unwrap()
+}
+
+/// A process that was stopped while it rotated, or while it wrote.
+#[test]
+fn a_lock_that_is_never_given_back_stops_nobody() {
+    for held in [FlockOperation::LockExclusive, FlockOperation::LockShared] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.log");
+        let mut file = small(&path, &settings(5, true));
+        file.write(&[b'a'; 80]).unwrap();
+        let stopped = open(&path).unwrap();
+        flock(&stopped, held).unwrap();
+        let file = ends(move || {
+            for letter in [b'b', b'c'] {
+                file.write(&[letter; 80]).unwrap();
+            }
+            file
+        });
+        assert_eq!(names(dir.path()), ["x.log"], "nothing is rotated meanwhile");
+        assert_eq!(text(&path).len(), 240);
+        drop(stopped);
+        let mut file = file;
+        file.write(&[b'd'; 80]).unwrap();
+        assert_eq!((names(dir.path()).len(), text(&path)), (2, "d".repeat(80)));
+    }
+}
+
+#[test]
+fn a_pipe_that_nobody_reads_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.log");
+    rustix::fs::mkfifoat(CWD, &path, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+    let mut file = small(&path, &settings(5, true));
+    ends(move || file.write(b"line").unwrap_err());
+}
