@@ -31,6 +31,10 @@ impl Invoke for NodePlugins<'_> {
     fn invoke(&self, plugin: &str, call: &Call) -> Result<Option<CniResult>> {
         self.registry.invoke(plugin, call)
     }
+
+    fn validate(&self, plugin: &str, call: &Call) -> Result<()> {
+        self.registry.validate(plugin, call)
+    }
 }
 
 impl Delegates for NodePlugins<'_> {

@@ -42,7 +42,8 @@ impl Plugin for Bridge {
         }
         let netns = interface::open_netns(call)?;
         let mut rtnl = Rtnl::open().map_err(kernel)?;
-        let bridge = host::ensure_bridge(&mut rtnl, &conf)?;
+        let addresses = || if conf.layer3 { ipam::validate(call, delegates) } else { Ok(()) };
+        let bridge = host::ensure_bridge(&mut rtnl, &conf, addresses)?;
         let mut host_name = String::new();
         let pair = host::create_pair(&mut rtnl, call, &conf, &netns, &bridge, &mut host_name)?;
         // On a failure the variables below are dropped in reverse: the link goes before its addresses are free for another.

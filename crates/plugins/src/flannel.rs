@@ -51,7 +51,7 @@ impl Plugin for Flannel {
 
     fn del(&self, call: &Call, delegates: &dyn Invoke) -> Result<()> {
         let files = Files::of(call)?;
-        let stored = files.read(call)?;
+        let stored = files.read()?;
         let conf = match &stored {
             Stored::Found { conf, .. } => conf.clone(),
             Stored::Missing => match build(call) {
@@ -80,7 +80,7 @@ impl Plugin for Flannel {
     }
 
     fn check(&self, call: &Call, delegates: &dyn Invoke) -> Result<()> {
-        let mut conf = match Files::of(call)?.read(call)? {
+        let mut conf = match Files::of(call)?.read()? {
             Stored::Found { conf, .. } => conf,
             Stored::Missing | Stored::Corrupt { .. } => build(call)?,
         };
@@ -110,6 +110,14 @@ impl Plugin for Flannel {
         };
         // The files last, and only when the delegate has let go of what they describe.
         forward().and_then(|()| every([stored::collect(call)]))
+    }
+}
+
+/// For fuzzing: the readers of flannel's files.
+pub(crate) fn read_any(bytes: &[u8]) {
+    stored::read_any(bytes);
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        let _ = subnet::parse(text);
     }
 }
 

@@ -29,6 +29,11 @@ impl Plugin for HostLocal {
         "host-local"
     }
 
+    fn validate(&self, call: &Call) -> Result<()> {
+        config::directory(call)?;
+        Config::load(call).map(drop)
+    }
+
     fn add(&self, call: &Call, _delegates: &dyn Invoke) -> Result<CniResult> {
         let dir = config::directory(call)?;
         let config = Config::load(call)?;
@@ -37,10 +42,17 @@ impl Plugin for HostLocal {
             return Err(Error::internal(format!("host-local: \"{}\" vanished while it was made", dir.display())));
         };
         let key = key(call);
-        // The second round is after somebody who does not take the lock took an address from under us.
-        for _ in 0..2 {
+        // The second round is after somebody who does not take the lock changed the reservations from under us: took an address, or gave one
+        // back so soon after a use of the index that the directory's mtime does not show it.
+        for round in 0..2 {
             let owned = owned_in_any_form(&store, call);
-            let choices = choose(&config, &store, &owned, &call.container_id)?;
+            let choices = match choose(&config, &store, &owned, &call.container_id) {
+                Err(_) if round == 0 && store.is_from_index() => {
+                    store.read_all()?;
+                    continue;
+                }
+                chosen => chosen?,
+            };
             let ips: Vec<IpAddr> = choices.iter().map(|c| c.address.addr()).collect();
             if store.reserve(&key, &ips)? == Reserved::All {
                 let mut result = CniResult::empty(version);
@@ -96,6 +108,11 @@ impl Plugin for HostLocal {
         let Some(mut store) = Store::open(&config::directory(call)?, false)? else { return Ok(()) };
         store.release_unless(|owner| keys.contains(owner))
     }
+}
+
+/// For fuzzing: the reader of the index.
+pub(crate) fn read_any(bytes: &[u8]) {
+    index::Index::read_any(bytes);
 }
 
 /// What a reservation of this attachment says.

@@ -24,6 +24,16 @@ pub fn delegate(call: &Call) -> Result<Option<&str>> {
     Ok(Some(plugin).filter(|p| !p.is_empty()))
 }
 
+/// Whether the delegate is there and, as far as can be told without calling it, takes its configuration. For who makes something first that
+/// stays when the ADD fails.
+///
+/// # Errors
+/// What the delegate's ADD would say.
+pub fn validate(call: &Call, delegates: &dyn Invoke) -> Result<()> {
+    let Some(plugin) = delegate(call)? else { return Ok(()) };
+    delegates.validate(plugin, &call.with_command(Command::Add))
+}
+
 /// ADD: the delegate's result.
 ///
 /// A delegate whose ADD fails is not called again with DEL: it is all or nothing by itself, and where it refused because this attachment

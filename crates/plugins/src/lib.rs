@@ -4,6 +4,8 @@
 //! reached through [`cni::Invoke`], so a plugin does not know whether its delegate is compiled in or a program.
 
 mod bridge;
+#[doc(hidden)]
+pub mod files;
 mod flannel;
 mod host_local;
 pub mod interface;
@@ -44,6 +46,14 @@ pub trait Plugin: Sync {
     /// decides (flannel).
     fn owns_interface(&self, _call: &Call) -> bool {
         false
+    }
+
+    /// What of an ADD's call can be judged without the kernel and without what is kept on disk: whether the configuration makes sense.
+    ///
+    /// # Errors
+    /// As the ADD would say it.
+    fn validate(&self, _call: &Call) -> Result<()> {
+        Ok(())
     }
 
     /// ADD: all or nothing. On an error nothing made by this call is left behind.

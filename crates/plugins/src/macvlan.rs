@@ -6,7 +6,7 @@ use netlink::{Link, LinkKind, Mac, MacvlanMode, Netns, NewLink, Rtnl};
 use rustix::io::Errno;
 use serde::Deserialize;
 
-use crate::interface::{self, Made, Plan, Settings, Target};
+use crate::interface::{self, Made, Plan, Settings, Target, check};
 use crate::{Plugin, every, ipam, kernel};
 
 /// The plugin.
@@ -145,8 +145,8 @@ impl Plugin for Macvlan {
         let conf = Conf::read(call)?;
         let netns = interface::open_netns(call)?;
         ipam::check(call, delegates)?;
-        let result = interface::required_prev_result(call)?;
-        let expected = interface::in_result(call, &result)?;
+        let result = check::required_prev_result(call)?;
+        let expected = check::in_result(call, &result)?;
         if !conf.link_in_container {
             find_master(&mut Rtnl::open().map_err(kernel)?, &conf)?;
         }
@@ -154,7 +154,7 @@ impl Plugin for Macvlan {
             if conf.link_in_container {
                 find_master(rtnl, &conf)?;
             }
-            let link = interface::check(rtnl, "macvlan", expected, &result)?;
+            let link = check::link(rtnl, "macvlan", expected, &result)?;
             if link.macvlan_mode != Some(conf.mode) {
                 return Err(Error::internal(format!(
                     "interface \"{}\" has macvlan mode {:?}, not {:?} as configured",

@@ -51,12 +51,26 @@ impl<'a> Registry<'a> {
     }
 }
 
+impl Registry<'_> {
+    /// The plugin that a call is to be performed on in process.
+    fn in_process(&self, plugin: &str) -> Option<&'static dyn Plugin> {
+        Registry::find(plugin).filter(|_| self.in_process == InProcess::Auto)
+    }
+}
+
 impl Invoke for Registry<'_> {
     fn invoke(&self, plugin: &str, call: &Call) -> Result<Option<CniResult>> {
-        let Some(found) = Registry::find(plugin).filter(|_| self.in_process == InProcess::Auto) else {
-            return self.exec.invoke(plugin, call);
-        };
-        perform(found, call, self)
+        match self.in_process(plugin) {
+            Some(found) => perform(found, call, self),
+            None => self.exec.invoke(plugin, call),
+        }
+    }
+
+    fn validate(&self, plugin: &str, call: &Call) -> Result<()> {
+        match self.in_process(plugin) {
+            Some(found) => found.validate(call),
+            None => self.exec.validate(plugin, call),
+        }
     }
 }
 

@@ -8,7 +8,6 @@ use std::time::Duration;
 use cni::exec::Exec;
 use cni::{Call, Code, Command, Error, Invoke, Json, Result, Version};
 use netlink::Netns;
-use serde::Serialize as _;
 
 use crate::{InProcess, Plugin, Registry, perform};
 
@@ -105,10 +104,7 @@ fn versions(plugin: &dyn Plugin, stdout: &mut dyn Write) -> io::Result<()> {
 
 /// As Go prints it: indented by four spaces, no line end.
 fn print(json: &Json, stdout: &mut dyn Write) -> io::Result<()> {
-    let mut text = Vec::new();
-    let indent = serde_json::ser::PrettyFormatter::with_indent(b"    ");
-    json.serialize(&mut serde_json::Serializer::with_formatter(&mut text, indent))?;
-    stdout.write_all(&text)?;
+    stdout.write_all(&json.to_vec_pretty())?;
     stdout.flush()
 }
 

@@ -60,6 +60,10 @@ impl Plugin for Static {
         "static"
     }
 
+    fn validate(&self, call: &Call) -> Result<()> {
+        Config::load(call).map(drop)
+    }
+
     fn add(&self, call: &Call, _delegates: &dyn Invoke) -> Result<CniResult> {
         let config = Config::load(call)?;
         let version = call.version()?;

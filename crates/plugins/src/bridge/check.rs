@@ -5,14 +5,15 @@ use netlink::Rtnl;
 
 use super::conf::Conf;
 use super::host::require_bridge;
-use crate::{interface, ipam, kernel};
+use crate::interface::{self, check};
+use crate::{ipam, kernel};
 
 pub(super) fn check(call: &Call, delegates: &dyn Invoke) -> Result<()> {
     let conf = Conf::read(call)?;
     let netns = interface::open_netns(call)?;
     ipam::check(call, delegates)?;
-    let result = interface::required_prev_result(call)?;
-    let (number, container) = interface::in_result(call, &result)?;
+    let result = check::required_prev_result(call)?;
+    let (number, container) = check::in_result(call, &result)?;
 
     let mut rtnl = Rtnl::open().map_err(kernel)?;
     let bridge = rtnl.link(&conf.bridge).map_err(kernel)?;
@@ -21,13 +22,13 @@ pub(super) fn check(call: &Call, delegates: &dyn Invoke) -> Result<()> {
     let reported = on_host().find(|i| i.name == conf.bridge).ok_or_else(|| {
         Error::internal(format!("prevResult has no interface \"{}\" (the bridge) on the host", conf.bridge))
     })?;
-    interface::check_mac(reported, &bridge)?;
+    check::mac(reported, &bridge)?;
     // A bridge shared with others may be promiscuous for their sake, so only the want of it is an error.
     if conf.promisc && !bridge.promisc {
         return Err(Error::internal(format!("bridge \"{}\" is not promiscuous as \"promiscMode\" asks", bridge.name)));
     }
 
-    let link = interface::inside(&netns, |rtnl| interface::check(rtnl, "veth", (number, container), &result))?;
+    let link = interface::inside(&netns, |rtnl| check::link(rtnl, "veth", (number, container), &result))?;
     for host_end in on_host().filter(|i| i.name != conf.bridge) {
         let Ok(host) = rtnl.link(&host_end.name) else { continue };
         if host.kind == "veth" && host.parent == Some(link.index) && link.parent == Some(host.index) {
@@ -37,7 +38,7 @@ pub(super) fn check(call: &Call, delegates: &dyn Invoke) -> Result<()> {
                     host.name, link.name, bridge.name
                 )));
             }
-            return interface::check_mac(host_end, &host);
+            return check::mac(host_end, &host);
         }
     }
     Err(Error::internal(format!(

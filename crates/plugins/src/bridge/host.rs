@@ -20,10 +20,15 @@ const NAME_TRIES: u32 = 10;
 const PORT_LIMIT: Duration = Duration::from_millis(2550);
 
 /// The bridge, made if it is not there, up. Never removed: other attachments, of other calls at the same time, share it.
-pub(super) fn ensure_bridge(rtnl: &mut Rtnl, conf: &Conf) -> Result<Link> {
+///
+/// It stays when the ADD fails, so what can be told of `addresses` (whether the IPAM plugin could work) is asked before it is made.
+pub(super) fn ensure_bridge(rtnl: &mut Rtnl, conf: &Conf, addresses: impl FnOnce() -> Result<()>) -> Result<Link> {
     let link = match rtnl.link(&conf.bridge) {
         Ok(link) => link,
-        Err(e) if e.is_missing() => create_bridge(rtnl, conf)?,
+        Err(e) if e.is_missing() => {
+            addresses()?;
+            create_bridge(rtnl, conf)?
+        }
         Err(e) => return Err(kernel(e)),
     };
     require_bridge(&link)?;
@@ -171,7 +176,9 @@ fn add_vlans(rtnl: &mut Rtnl, vlans: &Vlans, port: &Link) -> Result<()> {
     }
     let failed = |e| kernel(e).context(format_args!("failed to set up VLANs on interface \"{}\"", port.name));
     if !vlans.preserve_default {
-        let default = rtnl.port_vlans(port.index).map_err(failed)?;
+        let mut default = rtnl.port_vlans(port.index).map_err(failed)?;
+        // What is to stay is not taken away for a moment either: another ADD may be setting up the same port.
+        default.retain(|vlan| !vlans.on_port.contains(vlan));
         if !default.is_empty() {
             rtnl.delete_port_vlans(port.index, &default).map_err(failed)?;
         }
@@ -184,11 +191,7 @@ fn add_vlans(rtnl: &mut Rtnl, vlans: &Vlans, port: &Link) -> Result<()> {
 pub(super) fn ensure_vlan_gateway(rtnl: &mut Rtnl, conf: &Conf, bridge: &Link) -> Result<Link> {
     let name = gateway_name(&conf.bridge, conf.vlans.access);
     match rtnl.link(&name) {
-        Ok(link) if link.up => return Ok(link),
-        Ok(link) => {
-            interface::set_up(rtnl, link.index)?;
-            return Ok(link);
-        }
+        Ok(link) => return finish_vlan_gateway(rtnl, conf, bridge, link),
         Err(e) if e.is_missing() => {}
         Err(e) => return Err(kernel(e)),
     }
@@ -202,22 +205,53 @@ pub(super) fn ensure_vlan_gateway(rtnl: &mut Rtnl, conf: &Conf, bridge: &Link) -
     };
     let port_link = match rtnl.add_link(&new) {
         Ok(link) => link,
-        Err(e) if e.is(Errno::EXIST) => return rtnl.link(&name).map_err(kernel),
+        Err(e) if e.is(Errno::EXIST) => {
+            let link = rtnl.link(&name).map_err(kernel)?;
+            return finish_vlan_gateway(rtnl, conf, bridge, link);
+        }
         Err(e) => return Err(kernel(e)),
     };
     let made = interface::Made::new(&port, None);
-    no_router_advertisements(&port);
+    set_up_gateway_port(rtnl, conf, &port_link)?;
+    let link = rtnl.link(&name).map_err(kernel)?;
+    interface::set_up(rtnl, link.index)?;
+    made.keep();
+    Ok(link)
+}
+
+/// A gateway link that is there is finished when it is up, which is done last. One that is not is another ADD's, in progress or killed: its
+/// port is done again, in the bridge and in the VLAN.
+fn finish_vlan_gateway(rtnl: &mut Rtnl, conf: &Conf, bridge: &Link, link: Link) -> Result<Link> {
+    if link.up {
+        return Ok(link);
+    }
+    let no_port = || {
+        Error::internal(format!(
+            "\"{0}\" is to be the gateway of VLAN {1}, but it is no end of a pair whose other end is here: remove it (ip link del {0})",
+            link.name, conf.vlans.access
+        ))
+    };
+    let port = link.parent.filter(|_| link.kind == "veth" && link.parent_nsid.is_none()).ok_or_else(no_port)?;
+    let port = rtnl.link_by_index(port).map_err(kernel)?;
+    if port.master != Some(bridge.index) || !port.up {
+        let change = LinkChange { master: Some(bridge.index), up: Some(true), ..LinkChange::default() };
+        rtnl.change_link(port.index, &change).map_err(kernel)?;
+    }
+    set_up_gateway_port(rtnl, conf, &port)?;
+    interface::set_up(rtnl, link.index)?;
+    Ok(link)
+}
+
+/// The settings of the gateway's port: in the VLAN, in no other.
+fn set_up_gateway_port(rtnl: &mut Rtnl, conf: &Conf, port: &Link) -> Result<()> {
+    no_router_advertisements(&port.name);
     let only_access = Vlans {
         on_port: conf.vlans.on_port.iter().copied().filter(|v| v.pvid).collect(),
         filtering: true,
         access: conf.vlans.access,
         preserve_default: conf.vlans.preserve_default,
     };
-    add_vlans(rtnl, &only_access, &port_link)?;
-    let link = rtnl.link(&name).map_err(kernel)?;
-    interface::set_up(rtnl, link.index)?;
-    made.keep();
-    Ok(link)
+    add_vlans(rtnl, &only_access, port)
 }
 
 /// Gives `link` the gateways' addresses that it does not have.

@@ -50,7 +50,7 @@ impl Subnet {
     }
 }
 
-fn parse(text: &str) -> Result<Subnet, String> {
+pub(super) fn parse(text: &str) -> Result<Subnet, String> {
     let mut networks: Vec<IpNet> = Vec::new();
     let (mut v4, mut v6, mut mtu, mut masquerades) = (None, None, None, None);
     for (number, line) in text.lines().enumerate() {

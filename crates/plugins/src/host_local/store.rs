@@ -23,12 +23,17 @@ const LOCK_WAIT: Duration = Duration::from_secs(60);
 /// More than this no reservation holds: a container id and an interface name.
 const RESERVATION_LIMIT: u64 = 64 << 10;
 
+/// A pipe in the place of a file is an error, not a wait for its other end.
+const NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+
 /// The reservations of one network, locked.
 #[derive(Debug)]
 pub(super) struct Store {
     path: PathBuf,
     dir: File,
     index: Index,
+    /// All files have been read since the store was opened.
+    scanned: bool,
     /// Unlocks when it is closed.
     _lock: File,
 }
@@ -58,12 +63,17 @@ impl Store {
         };
         let dir = dir.map_err(|e| failed("open the directory", path, &e))?;
         let lock = lock(&path.join("lock"), LOCK_WAIT)?;
-        let mut store = Store { path: path.to_owned(), index: Index::new(path, []), dir, _lock: lock };
+        let mut store = Store { path: path.to_owned(), index: Index::new(path, []), scanned: false, dir, _lock: lock };
         match Index::load(path, &store.dir) {
             Some(index) => store.index = index,
             None => store.read_all()?,
         }
         Ok(Some(store))
+    }
+
+    /// What is known is from the index, not from the files themselves.
+    pub(super) fn is_from_index(&self) -> bool {
+        !self.scanned
     }
 
     /// Somebody has the address.
@@ -128,7 +138,7 @@ impl Store {
     fn set_last(&self, set: usize, ip: IpAddr) -> Result<()> {
         let path = self.last_path(set);
         let text = ip.to_string();
-        let file = match File::options().write(true).open(&path) {
+        let file = match File::options().write(true).custom_flags(NONBLOCK).open(&path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 return create_exclusive(&path, text.as_bytes(), 0o600, Durability::Cached).map(|_| ());
             }
@@ -174,7 +184,11 @@ impl Store {
     }
 
     /// Makes the index anew.
-    fn read_all(&mut self) -> Result<()> {
+    ///
+    /// # Errors
+    /// Code 5 naming the directory.
+    pub(super) fn read_all(&mut self) -> Result<()> {
+        self.scanned = true;
         self.index = Index::new(&self.path, scan(&self.path)?);
         self.commit(&[]);
         Ok(())
@@ -205,6 +219,7 @@ fn open_directory(path: &Path) -> io::Result<File> {
 fn lock(path: &Path, wait: Duration) -> Result<File> {
     // Readable and created as the original does; write permission is not needed, and `create` would ask for it.
     let flags = rustix::fs::OFlags::CREATE | rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
+    let flags = flags | rustix::fs::OFlags::NONBLOCK;
     let file = rustix::fs::open(path, flags, rustix::fs::Mode::from_raw_mode(0o750));
     let file = File::from(file.map_err(|e| failed("open the lock", path, &e.into()))?);
     match file.try_lock() {
@@ -268,7 +283,11 @@ fn scan(dir: &Path) -> Result<Vec<(IpAddr, Owner)>> {
 /// A file's text without the white space around it, which the Go plugin does not mind.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(128);
-    File::open(path)?.take(RESERVATION_LIMIT).read_to_end(&mut bytes)?;
+    let file = File::options().read(true).custom_flags(NONBLOCK).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    file.take(RESERVATION_LIMIT).read_to_end(&mut bytes)?;
     Ok(match std::str::from_utf8(&bytes) {
         Ok(text) => text.trim().as_bytes().to_vec(),
         Err(_) => bytes.trim_ascii().to_vec(),

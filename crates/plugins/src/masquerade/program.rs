@@ -1,4 +1,4 @@
-//! Running a program for a bounded time, in the calling thread's network namespace.
+//! Running a program for a bounded time, in the calling thread's network namespace. It does not outlive this process.
 
 use std::fs::File;
 use std::io::{Read, Seek, Write};
@@ -34,7 +34,9 @@ pub(super) fn run(program: &str, arguments: &[&str], input: &str) -> Result<Outp
     let file = || memfd_create("plexus", MemfdFlags::CLOEXEC).map(File::from).map_err(|e| io(e.into()));
     let (mut stdin, mut stdout, mut stderr) = (file()?, file()?, file()?);
     stdin.write_all(input.as_bytes()).and_then(|()| stdin.rewind()).map_err(io)?;
-    let mut child = Command::new(program)
+    let mut command = Command::new(program);
+    // It would go on changing the ruleset after a kill of this process, and after the DEL that follows.
+    let mut child = netlink::process::die_with_parent(&mut command)
         .args(arguments)
         .stdin(Stdio::from(stdin))
         .stdout(Stdio::from(stdout.try_clone().map_err(io)?))

@@ -433,3 +433,56 @@ fn a_range_as_large_as_there_are() {
     );
     assert_eq!(data.read("last_reserved_ip.0"), "::2");
 }
+
+/// Runs `f`, which is to end; it is given ten seconds.
+fn ends<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || sender.send(f()));
+    receiver.recv_timeout(std::time::Duration::from_secs(10)).unwrap()
+}
+
+/// A pipe in the place of a file: a resolv.conf, a reservation, the lock, the last address.
+#[test]
+fn pipes_are_not_waited_for() {
+    let pipe = |path: &Path| {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mkfifoat(rustix::fs::CWD, path, mode).unwrap();
+    };
+    let data = Data::new();
+    let resolv = data.0.path().join("resolv.conf");
+    pipe(&resolv);
+    let conf = data.conf("1.0.0", json!({"subnet": "10.1.2.0/24", "resolvConf": resolv}));
+    let (code, message) = ends(move || host_local().error("ADD", &conf));
+    assert!(code == 5 && message.contains("not a regular file"), "{code} {message}");
+    for name in ["10.1.2.2", "lock", "last_reserved_ip.0"] {
+        let data = Data::new();
+        pipe(&data.network().join(name));
+        let conf = data.conf("1.0.0", json!({"subnet": "10.1.2.0/24"}));
+        let address = ends(move || {
+            let address = addresses(&host_local().add(&conf));
+            host_local().ok("DEL", &conf);
+            address
+        });
+        // Whatever it is, it is somebody's.
+        assert_eq!(address, [if name == "10.1.2.2" { "10.1.2.3/24" } else { "10.1.2.2/24" }]);
+        assert!(data.network().join(name).exists());
+    }
+}
+
+/// Somebody who does not take the lock gives an address back within the same tick of the clock as the last use of the index, so that the
+/// directory's time shows nothing of it.
+#[test]
+fn an_address_given_back_behind_the_index() {
+    let data = Data::new();
+    let conf = data.conf("1.0.0", json!({"subnet": "10.1.2.0/29", "rangeStart": "10.1.2.2", "rangeEnd": "10.1.2.3"}));
+    for id in ["a", "b"] {
+        container(id).add(&conf);
+    }
+    assert!(container("c").error("ADD", &conf).1.contains("no IP addresses available"));
+    let dir = fs::File::open(data.network()).unwrap();
+    let before = dir.metadata().unwrap().modified().unwrap();
+    fs::remove_file(data.network().join("10.1.2.3")).unwrap();
+    dir.set_modified(before).unwrap();
+    assert_eq!(addresses(&container("c").add(&conf)), ["10.1.2.3/29"]);
+}

@@ -1,16 +1,12 @@
 //! The flannel plugin over bridge and host-local in real network namespaces.
 
-#![allow(clippy::unwrap_used, clippy::allow_attributes, reason = "tests")]
-
-mod world;
-
 use std::path::PathBuf;
 use std::sync::Mutex;
 
+use crate::world::{At, World, addresses, link, names};
 use cni::{Code, Command, Error};
 use serde_json::{Value, json};
 use testkit::Namespace;
-use world::{At, World, addresses, link, names};
 
 const V4: &str = "FLANNEL_NETWORK=10.244.0.0/16\nFLANNEL_SUBNET=10.244.1.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n";
 const V6: &str =
@@ -58,12 +54,12 @@ fn lifecycle_of_the_manifest() {
     let result = world.add(&at, &conf);
     assert_eq!(result.interfaces.len(), 3);
     assert_eq!(result.ips.len(), 1);
-    // Byte for byte what the original writes.
+    // What the original writes, byte for byte, and whose it is.
     let ipam = world.path("ipam");
     let expected = format!(
         "{{\"cniVersion\":\"0.3.1\",\"hairpinMode\":true,\"ipMasq\":false,\"ipam\":{{\"dataDir\":\"{}\",\"ranges\":[[{{\"subnet\":\"10.244.1.0/24\"}}]],\
          \"routes\":[{{\"dst\":\"10.244.0.0/16\"}}],\"type\":\"host-local\"}},\"isDefaultGateway\":true,\"isGateway\":true,\"mtu\":1450,\
-         \"name\":\"cbr0\",\"type\":\"bridge\"}}",
+         \"name\":\"cbr0\",\"type\":\"bridge\",\"plexusInterface\":\"eth0\"}}",
         ipam.display()
     );
     assert_eq!(std::fs::read_to_string(world.path("flannel/pod1")).unwrap(), expected);
@@ -212,6 +208,101 @@ fn every_verb_reaches_the_delegate() {
         }
     }
     assert_eq!(names(&pod.json("ip -j link")), ["lo"]);
+}
+
+/// A runtime may repeat a DEL: it takes nothing from the container's other attachment.
+#[test]
+fn repeated_del_of_the_second_attachment() {
+    let Some(world) = World::new() else { return };
+    subnet(&world, V4);
+    let conf = conf(&world, json!({}));
+    let pod = Namespace::new();
+    let (first, second) = (At::new("pod1", &pod, "eth0"), At::new("pod1", &pod, "net1"));
+    // The same network; other addresses, since two routes to the same place would meet in the container.
+    let mut other = conf.clone();
+    other["subnetFile"] = json!(world.path("other.env"));
+    other["delegate"] = json!({ "bridge": "br1" });
+    std::fs::write(world.path("other.env"), V4.replace("10.244", "10.245")).unwrap();
+    world.add(&first, &conf);
+    world.add(&second, &other);
+    assert_eq!(stored(&world), ["pod1", "pod1:net1"]);
+    world.del(&second, &other);
+    world.del(&second, &other);
+    assert_eq!(stored(&world), ["pod1"]);
+    // The first one's is used, whatever has become of subnet.env.
+    std::fs::remove_file(world.path("subnet.env")).unwrap();
+    world.del(&second, &other);
+    world.del(&first, &conf);
+    assert_eq!((stored(&world), world.leases()), (vec![], vec![]));
+    assert_eq!(names(&pod.json("ip -j link")), ["lo"]);
+}
+
+/// The delegate sees nothing of what the file has beside its configuration.
+#[test]
+fn the_stored_configuration_is_the_one_of_add() {
+    let Some(world) = World::new() else { return };
+    subnet(&world, V4);
+    let pod = Namespace::new();
+    let at = At::new("pod1", &pod, "eth0");
+    let conf = conf(&world, json!({}));
+    let seen = Mutex::new(Vec::new());
+    for command in [Command::Add, Command::Del] {
+        let note = |plugin: &str, call: &cni::Call| {
+            if plugin == "bridge" {
+                seen.lock().unwrap().push(call.conf.to_vec());
+            }
+            None
+        };
+        world.call_with(command, &at, &conf, &note).unwrap();
+    }
+    let seen = seen.into_inner().unwrap();
+    assert!(seen.len() == 2 && seen[0] == seen[1], "{seen:?}");
+}
+
+/// ADD killed, ADD again without a DEL in between: one DEL is enough.
+#[test]
+fn an_add_that_was_killed_and_repeated() {
+    let Some(world) = World::new() else { return };
+    subnet(&world, V4);
+    let conf = conf(&world, json!({}));
+    let pod = Namespace::new();
+    let at = At::new("pod1", &pod, "eth0");
+    world.add(&at, &conf);
+    let file = std::fs::read(world.path("flannel/pod1")).unwrap();
+    world.del(&at, &conf);
+    // All that the killed ADD has come to.
+    std::fs::write(world.path("flannel/pod1"), file).unwrap();
+    world.add(&at, &conf);
+    world.del(&at, &conf);
+    assert_eq!((stored(&world), world.leases()), (vec![], vec![]));
+}
+
+/// The original's file has no interface in it: it is whoever's asks, as the original takes it.
+#[test]
+fn a_file_of_the_original() {
+    let Some(world) = World::new() else { return };
+    subnet(&world, V4);
+    let conf = conf(&world, json!({}));
+    let pod = Namespace::new();
+    let at = At::new("pod1", &pod, "eth0");
+    world.add(&at, &conf);
+    let mut theirs = read(world.path("flannel/pod1"));
+    assert_eq!(theirs.as_object_mut().unwrap().remove("plexusInterface"), Some(json!("eth0")));
+    std::fs::write(world.path("flannel/pod1"), theirs.to_string()).unwrap();
+    std::fs::remove_file(world.path("subnet.env")).unwrap();
+    world.del(&at, &conf);
+    assert_eq!((stored(&world), world.leases()), (vec![], vec![]));
+    assert_eq!(names(&pod.json("ip -j link")), ["lo"]);
+}
+
+/// `subnetFile` leads to a pipe: an error, not a wait for whoever may write into it.
+#[test]
+fn a_pipe_for_subnet_env() {
+    let Some(world) = World::new() else { return };
+    let pod = Namespace::new();
+    assert!(world.host.run(&format!("mkfifo {}", world.path("subnet.env").display())).status.success());
+    let error = world.add_fails(&At::new("pod1", &pod, "eth0"), &pod, &conf(&world, json!({})), &|_, _| None);
+    assert!(error.message.contains("subnet.env") && error.message.contains("not a regular file"), "{error}");
 }
 
 #[test]

@@ -1,16 +1,12 @@
 //! The macvlan plugin in real network namespaces, looked at with `ip` and `tcpdump`.
 
-#![allow(clippy::unwrap_used, clippy::allow_attributes, reason = "tests")]
-
-mod world;
-
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 
+use crate::world::{At, World, addresses, link, names};
 use cni::{CniResult, Code, Command, Error, Version};
 use serde_json::{Value, json};
 use testkit::Namespace;
-use world::{At, World, addresses, link, names};
 
 fn conf(version: &str, more: Value) -> Value {
     let mut conf = json!({ "cniVersion": version, "name": "maclan", "type": "macvlan", "master": "up0" });

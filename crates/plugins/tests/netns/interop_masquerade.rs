@@ -1,22 +1,13 @@
 //! Rules of the original bridge plugin and of ours: the same, and each removes the other's.
 
-#![allow(
-    dead_code,
-    clippy::unwrap_used,
-    clippy::allow_attributes,
-    reason = "every test binary uses another part of `world`"
-)]
-
-mod world;
-
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::Stdio;
 
+use crate::world::{At, World};
 use cni::Command;
 use serde_json::{Value, json};
 use testkit::{Namespace, skip_or_fail};
-use world::{At, World};
 
 const BACKENDS: [&str; 2] = ["nftables", "iptables"];
 

@@ -1,7 +1,5 @@
 //! Masquerade rules in real network namespaces, looked at with nft(8) and `iptables-save`.
 
-#![allow(clippy::unwrap_used, clippy::allow_attributes, reason = "tests")]
-
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
@@ -306,7 +304,7 @@ fn with_iptables(suffix: &str) {
 
 #[test]
 fn iptables_in_nf_tables() {
-    in_path(&[("iptables", "iptables-nft"), ("ip6tables", "ip6tables-nft")], "inner_iptables_in_nf_tables");
+    in_path(&[("iptables", "iptables-nft"), ("ip6tables", "ip6tables-nft")], "masquerade::inner_iptables_in_nf_tables");
 }
 
 #[test]
@@ -321,7 +319,10 @@ fn iptables_in_legacy_tables() {
     if !legacy.is_ok_and(|o| o.status.success()) {
         return skip_or_fail("legacy", "no iptables-legacy, or a kernel without its tables");
     }
-    in_path(&[("iptables", "iptables-legacy"), ("ip6tables", "ip6tables-legacy")], "inner_iptables_in_legacy_tables");
+    in_path(
+        &[("iptables", "iptables-legacy"), ("ip6tables", "ip6tables-legacy")],
+        "masquerade::inner_iptables_in_legacy_tables",
+    );
 }
 
 #[test]
@@ -353,11 +354,11 @@ fn teardown_starts_no_program() {
     ] {
         assert!(host.command("iptables-nft").args(["-t", "nat"]).args(arguments).status().unwrap().success());
     }
-    inner("inner_teardown", directory.path(), &host);
+    inner("masquerade::inner_teardown", directory.path(), &host);
     assert!(!log.exists(), "{}", std::fs::read_to_string(&log).unwrap());
     assert_eq!(saved(&host, "-nft"), [] as [String; 0]);
     // Where `iptables` has to run and cannot, the error says so.
-    let out = inner_output("inner_setup_fails", directory.path(), &host);
+    let out = inner_output("masquerade::inner_setup_fails", directory.path(), &host);
     let text = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
     assert!(out.status.success(), "{text}");
     assert!(log.exists());

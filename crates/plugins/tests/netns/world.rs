@@ -1,7 +1,5 @@
 //! What the netns tests share: a host and pods as namespaces, and calls to plugins as a runtime would make them.
 
-#![allow(dead_code, clippy::unwrap_used, clippy::allow_attributes, reason = "every test binary uses another part")]
-
 use std::path::{Path, PathBuf};
 
 use cni::{Call, CniResult, Command, Error, Invoke, Json, Result};
@@ -42,6 +40,10 @@ impl Invoke for Delegates<'_> {
             Some(found) => perform(found, call, self),
             None => self.registry.invoke(plugin, call),
         }
+    }
+
+    fn validate(&self, plugin: &str, call: &Call) -> Result<()> {
+        self.registry.validate(plugin, call)
     }
 }
 

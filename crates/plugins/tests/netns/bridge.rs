@@ -1,13 +1,9 @@
 //! The bridge plugin in real network namespaces, looked at with `ip` and `bridge`.
 
-#![allow(clippy::unwrap_used, clippy::allow_attributes, reason = "tests")]
-
-mod world;
-
+use crate::world::{At, World, addresses, link, names, with_prev};
 use cni::{CniResult, Code, Command, Error, Version};
 use serde_json::{Value, json};
 use testkit::Namespace;
-use world::{At, World, addresses, link, names, with_prev};
 
 fn conf(version: &str, more: Value) -> Value {
     let mut conf = json!({ "cniVersion": version, "name": "testnet", "type": "bridge", "bridge": "br0" });
@@ -561,6 +557,59 @@ fn vlans() {
         assert_eq!(addresses(&world.host, "br0.100"), ["10.1.2.1/24"]);
         world.check(&at, &conf, &result).unwrap();
         pod.sh("ping -c1 -W2 10.1.2.1");
+    }
+    // As an ADD leaves it that was killed when it had made the gateway's pair: down, its port in the bridge's default VLAN.
+    let third = Namespace::new();
+    for unfinished in ["", "ip link set gwport nomaster"] {
+        world.host.sh("ip link del br0.100");
+        world.host.sh("ip link add gwport up master br0 type veth peer name br0.100");
+        assert_eq!(vlans("gwport"), [(1, 1, own.to_owned())]);
+        if !unfinished.is_empty() {
+            world.host.sh(unfinished);
+        }
+        let at = At::new("c", &third, "eth0");
+        world.add(&at, &conf);
+        assert_eq!(vlans("gwport"), [(100, 100, own.to_owned())]);
+        third.sh("ping -c1 -W2 10.1.2.1");
+        world.del(&at, &conf);
+    }
+}
+
+/// What holds the gateway's name is nothing that can be its link.
+#[test]
+fn a_vlan_gateway_without_a_port() {
+    let Some(world) = World::new() else { return };
+    world.host.sh("ip link add br0 type bridge");
+    let pod = Namespace::new();
+    let away = Namespace::new();
+    world.host.sh(&format!("ip link add br0.100 type veth peer name x netns {}", away.path().display()));
+    let conf = conf(
+        "1.0.0",
+        json!({ "vlan": 100, "isDefaultGateway": true, "ipam": world.host_local(&["10.1.2.0/24"], &[]) }),
+    );
+    if !world.host.run("ip link add probe type bridge vlan_filtering 1").status.success() {
+        testkit::skip_or_fail("kernel", "the kernel has no CONFIG_BRIDGE_VLAN_FILTERING");
+        return;
+    }
+    world.host.sh("ip link set br0 type bridge vlan_filtering 1");
+    let error = world.add_fails(&At::new("c", &pod, "eth0"), &pod, &conf, &|_, _| None);
+    assert!(error.message.contains("ip link del br0.100"), "{error}");
+}
+
+/// The bridge stays when an ADD fails, so it is not made for a configuration of IPAM that cannot work.
+#[test]
+fn no_bridge_for_an_impossible_ipam() {
+    let Some(world) = World::new() else { return };
+    let pod = Namespace::new();
+    for (ipam, text) in [
+        (json!({ "type": "host-local", "dataDir": world.path("ipam"), "subnet": "10.1.2.0/99" }), "10.1.2.0/99"),
+        (json!({ "type": "host-local", "dataDir": world.path("ipam") }), "no IP ranges"),
+        (json!({ "type": "static", "addresses": [{ "address": "10.1.2.3" }] }), "10.1.2.3"),
+    ] {
+        let error =
+            world.add_fails(&At::new("c", &pod, "eth0"), &pod, &conf("1.0.0", json!({ "ipam": ipam })), &|_, _| None);
+        assert!(error.message.contains(text), "{error}");
+        assert_eq!(world.links(), ["lo"], "{error}");
     }
 }
 

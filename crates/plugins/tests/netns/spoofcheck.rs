@@ -1,7 +1,5 @@
 //! The rules against forged MAC addresses in real network namespaces, looked at with nft(8).
 
-#![allow(clippy::unwrap_used, clippy::allow_attributes, reason = "tests")]
-
 use plexus_plugins::spoofcheck;
 use testkit::{Namespace, have_root, skip_or_fail};
 
