@@ -65,7 +65,7 @@ pub fn run(mut command: Command, purpose: Purpose) -> Run {
     let main = Pid::from_raw(i32::try_from(child.id()).unwrap());
     let follow = Options::PTRACE_O_TRACECLONE | Options::PTRACE_O_TRACEFORK | Options::PTRACE_O_TRACEVFORK;
     let options = follow | Options::PTRACE_O_TRACEEXEC | Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_EXITKILL;
-    ptrace::seize(main, options).expect("PTRACE_SEIZE");
+    ptrace::seize(main, options).unwrap();
     gate.write_all(b"\n").unwrap();
     drop(gate);
 
@@ -73,6 +73,9 @@ pub fn run(mut command: Command, purpose: Purpose) -> Run {
     // The gate is a shell; the program begins with the execve that makes it `plexus-node`.
     let mut begun = false;
     let mut inside: HashSet<Pid> = HashSet::new();
+    let mut traced: HashSet<Pid> = HashSet::new();
+    // The process has been killed. A program that it ran and that outlives it is let go: what it still does, it does while the DEL runs.
+    let mut over = false;
     loop {
         // Only this thread's children: other tests have theirs.
         let status = match waitpid(None, Some(WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD)) {
@@ -83,17 +86,25 @@ pub fn run(mut command: Command, purpose: Purpose) -> Run {
         };
         let (pid, signal) = match status {
             WaitStatus::Exited(pid, code) => {
+                traced.remove(&pid);
                 if pid == main {
                     run.rc = code;
                 }
                 continue;
             }
             WaitStatus::Signaled(pid, signal, _) => {
+                traced.remove(&pid);
                 if pid == main {
                     run.rc = 128 + signal as i32;
+                    over = true;
+                    for other in &traced {
+                        // Until it stops it cannot be let go. It may have ended meanwhile.
+                        let _ = ptrace::interrupt(*other);
+                    }
                 }
                 continue;
             }
+            WaitStatus::PtraceSyscall(pid) if over => (pid, None),
             WaitStatus::PtraceSyscall(pid) => {
                 if inside.insert(pid) {
                     enter(&mut run, pid, main, purpose);
@@ -120,7 +131,12 @@ pub fn run(mut command: Command, purpose: Purpose) -> Run {
             WaitStatus::Stopped(pid, signal) => (pid, Some(signal)),
             WaitStatus::Continued(_) | WaitStatus::StillAlive => continue,
         };
-        let onward = if begun { ptrace::syscall(pid, signal) } else { ptrace::cont(pid, signal) };
+        traced.insert(pid);
+        let onward = match (over, begun) {
+            (true, _) => ptrace::detach(pid, signal),
+            (false, true) => ptrace::syscall(pid, signal),
+            (false, false) => ptrace::cont(pid, signal),
+        };
         // It may have been killed meanwhile.
         assert!(matches!(onward, Ok(()) | Err(Errno::ESRCH)), "ptrace: {onward:?}");
     }
@@ -142,7 +158,7 @@ fn enter(run: &mut Run, pid: Pid, main: Pid, purpose: Purpose) {
     }
     if here {
         run.killed = Some(call);
-        // Whoever made the call: it is our process that dies. A program that it runs ends by itself.
-        kill(main, Signal::SIGKILL).expect("SIGKILL");
+        // Whoever made the call: it is our process that dies.
+        kill(main, Signal::SIGKILL).unwrap();
     }
 }
