@@ -101,8 +101,9 @@ impl Index {
 
     /// For fuzzing: the log in `bytes`, as if it could be believed.
     pub(super) fn read_any(bytes: &[u8]) {
-        let (records, _) = bytes.as_chunks();
-        let mtime = bytes.last_chunk().map_or(0, |mtime| i128::from_be_bytes(*mtime));
+        let (records, _): (&[Record], _) = bytes.as_chunks();
+        let commit: &Record = records.last().unwrap_or(&MAGIC);
+        let mtime = commit[8..].first_chunk().map_or(0, |mtime| i128::from_be_bytes(*mtime));
         let _ = believe(&mut records.to_vec(), mtime);
         let index = Index { path: PathBuf::new(), records: records.to_vec(), log: None, window: RefCell::default() };
         for (ip, owner) in index.all() {
