@@ -11,6 +11,7 @@ use cni::file::{self, Durability};
 use cni::{Call, Code, Error, Json, Result};
 
 use super::path;
+use crate::Attachment;
 
 /// The longest file that is read, in bytes: the longest configuration of a call.
 const LIMIT: u64 = cni::env::STDIN_LIMIT;
@@ -107,10 +108,7 @@ pub(super) fn remove(path: &Path) -> Result<()> {
 
 /// GC: removes the files of this network's attachments that are not valid. Without a list of valid ones nothing is.
 pub(super) fn collect(call: &Call) -> Result<()> {
-    let valid = call.conf.get("cni.dev/valid-attachments").or_else(|| call.conf.get("cni.dev/attachments"));
-    let Some(valid) = valid.and_then(Json::elements) else { return Ok(()) };
-    let text = |attachment: &Json, key: &str| attachment.get(key).and_then(Json::as_str).unwrap_or_default().to_owned();
-    let valid: Vec<(String, String)> = valid.iter().map(|a| (text(a, "containerID"), text(a, "ifname"))).collect();
+    let Some(valid) = Attachment::list(&call.conf)? else { return Ok(()) };
     let dir = path(call, "dataDir", "/var/lib/cni/flannel")?;
     let Ok(entries) = std::fs::read_dir(&dir) else { return Ok(()) };
     for entry in entries.filter_map(std::io::Result::ok) {
@@ -122,7 +120,9 @@ pub(super) fn collect(call: &Call) -> Result<()> {
             Some((container, interface)) => (container, Some(interface)),
             None => (name.as_str(), content.interface.as_deref()),
         };
-        let kept = valid.iter().any(|(c, i)| c == container && interface.is_none_or(|interface| i == interface));
+        let kept = valid
+            .iter()
+            .any(|v| v.container_id == container && interface.is_none_or(|interface| v.ifname == interface));
         if !kept && network(&content.conf) == call.network() {
             remove(&entry.path())?;
         }
