@@ -50,6 +50,13 @@ pub struct Config {
     pub secondary_default_routes: Option<SecondaryDefaultRoutes>,
     /// `capabilityMismatch`: a pod's wish that no plugin of the network can hear is an error (`"error"`), or lost (`"ignore"`, as Multus does).
     pub capability_mismatch_is_error: bool,
+    /// `missingDevice`: a network whose resource has no device for it is an error (`"error"`), or attached without one (`"ignore"`, as
+    /// Multus does).
+    pub missing_device_is_error: bool,
+    /// `kubeletDir`: kubelet's directory, where it tells about devices.
+    pub kubelet_dir: PathBuf,
+    /// `deviceInfoDir`: where device plugins describe their devices, and networks find a copy.
+    pub device_info_dir: PathBuf,
     /// `runtimeConfigTo`: which networks get the runtime's capability arguments.
     pub runtime_config_to: RuntimeConfigTo,
     /// `inProcess`: plugins that are compiled in are run in process (`"auto"`), or as programs like any other (`"never"`).
@@ -123,7 +130,7 @@ enum InProcess {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum CapabilityMismatch {
+enum Mismatch {
     #[default]
     Error,
     Ignore,
@@ -153,7 +160,10 @@ struct Wire {
     retry_delete_on_error: bool,
     secondary_default_routes: Option<SecondaryDefaultRoutes>,
     runtime_config_to: RuntimeConfigTo,
-    capability_mismatch: CapabilityMismatch,
+    capability_mismatch: Mismatch,
+    missing_device: Mismatch,
+    kubelet_dir: String,
+    device_info_dir: String,
     in_process: InProcess,
     delegate_timeout: u32,
     log_file: String,
@@ -199,7 +209,10 @@ impl Default for Wire {
             retry_delete_on_error: false,
             secondary_default_routes: None,
             runtime_config_to: RuntimeConfigTo::default(),
-            capability_mismatch: CapabilityMismatch::default(),
+            capability_mismatch: Mismatch::default(),
+            missing_device: Mismatch::default(),
+            kubelet_dir: "/var/lib/kubelet".into(),
+            device_info_dir: "/var/run/k8s.cni.cncf.io/devinfo".into(),
             in_process: InProcess::default(),
             delegate_timeout: 60,
             log_file: String::new(),
@@ -224,7 +237,13 @@ impl Config {
         if wire.delegate_timeout == 0 {
             return Err(Error::config("key \"delegateTimeout\" must be at least 1 (seconds)"));
         }
-        for (key, dir) in [("confDir", &wire.conf_dir), ("cniDir", &wire.cni_dir), ("binDir", &wire.bin_dir)] {
+        for (key, dir) in [
+            ("confDir", &wire.conf_dir),
+            ("cniDir", &wire.cni_dir),
+            ("binDir", &wire.bin_dir),
+            ("kubeletDir", &wire.kubelet_dir),
+            ("deviceInfoDir", &wire.device_info_dir),
+        ] {
             if dir.is_empty() {
                 return Err(Error::config(format!("key \"{key}\" is empty: give a directory, or leave the key out")));
             }
@@ -254,7 +273,10 @@ impl Config {
             multus_namespace: wire.multus_namespace,
             secondary_default_routes: wire.secondary_default_routes,
             runtime_config_to: wire.runtime_config_to,
-            capability_mismatch_is_error: wire.capability_mismatch == CapabilityMismatch::Error,
+            capability_mismatch_is_error: wire.capability_mismatch == Mismatch::Error,
+            missing_device_is_error: wire.missing_device == Mismatch::Error,
+            kubelet_dir: wire.kubelet_dir.into(),
+            device_info_dir: wire.device_info_dir.into(),
             in_process: wire.in_process == InProcess::Auto,
             delegate_timeout: Duration::from_secs(wire.delegate_timeout.into()),
             log: Log {

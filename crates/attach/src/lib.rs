@@ -7,6 +7,7 @@
 pub mod cluster;
 pub mod config;
 pub mod default_route;
+pub mod devices;
 pub mod gc;
 pub mod perform;
 pub mod plan;

@@ -10,6 +10,7 @@ use cni::chain::{self, Runtime};
 use cni::{Call, CniResult, Command, Error, Result};
 
 use crate::config::SecondaryDefaultRoutes;
+use crate::devices::info::DeviceInfo;
 use crate::record::{Entry, Records};
 use crate::{Attachment, Delegates, Plan, PodLinks, default_route};
 
@@ -27,6 +28,8 @@ pub struct Performer<'a> {
     pub path: Vec<PathBuf>,
     /// `CNI_NETNS_OVERRIDE`, which plugins are told too.
     pub netns_override: bool,
+    /// What is known of devices.
+    pub device_info: DeviceInfo,
 }
 
 /// A container and its network namespace.
@@ -94,6 +97,9 @@ impl Performer<'_> {
     /// One attachment; `default` is the default network's result, unless this is the default network.
     fn attach(&self, plan: &Plan, attachment: &Attachment, default: Option<&CniResult>) -> Result<CniResult> {
         let runtime = self.runtime(plan.container(), attachment);
+        if let Some(device) = &attachment.request.device {
+            self.device_info.copy(device, &attachment.capability_args)?;
+        }
         let default = default.filter(|_| plan.secondary_default_routes == SecondaryDefaultRoutes::Drop);
         let result =
             chain::add_then(&attachment.list, &runtime, self.delegates, &self.cache, |result| match default {
@@ -165,7 +171,8 @@ impl Performer<'_> {
             for i in (rest - run..rest).rev() {
                 let attachment = &attachments[i];
                 let runtime = self.runtime(container, attachment);
-                match chain::del(&attachment.list, &runtime, self.delegates, &self.cache) {
+                let deleted = chain::del(&attachment.list, &runtime, self.delegates, &self.cache);
+                match deleted.and_then(|()| self.device_info.remove(&attachment.capability_args)) {
                     Ok(()) => tracing::debug!("{}: {} detached", container.id, attachment.describe()),
                     Err(e) => failed.push((i, e.context(attachment.describe()))),
                 }

@@ -12,6 +12,8 @@ use cni::{Call, Code, Error, Json, Result, names};
 use crate::cluster::{Cluster, PodId};
 use crate::config::{RuntimeConfigTo, SecondaryDefaultRoutes};
 use crate::default_route::{self, DefaultRoute};
+use crate::devices::info::{self, DeviceInfo};
+use crate::devices::{self, Allocator, Devices};
 use crate::pod::{self, Request, Resolver};
 use crate::{Config, default_network};
 
@@ -83,12 +85,14 @@ pub struct Network {
     pub status_name: Option<String>,
     /// What the pod asks of it.
     pub request: Request,
+    /// The resource of which it needs a device.
+    pub resource_name: Option<String>,
 }
 
 impl Network {
     /// A network that no pod has asked for.
     fn configured(list: NetworkList, position: usize) -> Network {
-        Network { list, position, status_name: None, request: Request::default() }
+        Network { list, position, status_name: None, request: Request::default(), resource_name: None }
     }
 }
 
@@ -201,7 +205,7 @@ impl Plan {
     /// # Errors
     /// Every mistake of the configuration and of the call's parameters, two attachments of one interface name included.
     /// With a cluster, the networks that the pod's annotations ask for are in it.
-    pub fn new(config: &Config, call: &Call, cluster: Option<&dyn Cluster>) -> Result<Plan> {
+    pub fn new(config: &Config, call: &Call, cluster: Option<&dyn Cluster>, devices: &dyn Devices) -> Result<Plan> {
         let args = delegate_args(&call.args)?;
         let runtime_config = call.conf.get("runtimeConfig").cloned().unwrap_or(Json::Null);
         if !matches!(runtime_config, Json::Null | Json::Object(_)) {
@@ -214,23 +218,37 @@ impl Plan {
                 let pod = pod::find(cluster, &id)?;
                 let mut resolver = Resolver::new(config, cluster);
                 let configured = networks(config, &id.namespace, Some(&mut resolver))?;
-                let found = resolver.networks(&pod, &id, configured)?;
+                let mut found = resolver.networks(&pod, &id, configured)?;
                 check_lists(&found)?;
+                // Kubelet knows a static pod by the UID that the runtime tells, not by the mirror's.
+                let mut allocator = Allocator::new(devices, &id, id.uid.as_deref().unwrap_or(&pod.uid));
+                devices::assign(config, &mut found.networks, &mut allocator)?;
                 // What is written is written to this pod, not to another of its name.
                 (found, Some(PodId { uid: Some(pod.uid), ..id }))
             }
         };
+        let device_info = DeviceInfo::new(&config.device_info_dir);
         let mut attachments: Vec<Attachment> = Vec::with_capacity(found.networks.len());
         let mut taken: HashMap<String, usize> = HashMap::with_capacity(found.networks.len());
         for (i, network) in found.networks.into_iter().enumerate() {
-            let Network { list, position, status_name, request } = network;
+            let Network { list, position, status_name, request, .. } = network;
             let ifname = match &request.interface {
                 _ if i == 0 => call.ifname.clone(),
                 Some(name) => name.clone(),
                 None => format!("net{position}"),
             };
             let capable = i == 0 || config.runtime_config_to == RuntimeConfigTo::All;
-            let capability_args = request.capability_args(if capable { runtime_config.clone() } else { Json::Null });
+            let mut capability_args =
+                request.capability_args(if capable { runtime_config.clone() } else { Json::Null });
+            if request.device.is_some() || list.plugins.iter().any(|p| p.capabilities().any(|c| c == info::CAPABILITY))
+            {
+                let path =
+                    device_info.path(status_name.as_deref().unwrap_or(&list.name), &call.container_id, &ifname)?;
+                if capability_args.members().is_none() {
+                    capability_args = Json::object();
+                }
+                capability_args.set(info::CAPABILITY, path.display().to_string());
+            }
             let args = args.iter().cloned().chain(request.args()).collect();
             let attachment = Attachment { list, ifname, args, capability_args, request, status_name };
             names::attachment(&attachment.list.name, &call.container_id, &attachment.ifname)?;

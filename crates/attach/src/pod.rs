@@ -4,7 +4,7 @@
 //! isolation. Reading the annotations is [`crate::select`]'s, completing a definition's configuration [`definition`]'s, turning wishes into
 //! arguments [`request`]'s.
 
-mod definition;
+pub(crate) mod definition;
 mod request;
 
 use std::collections::HashMap;
@@ -78,7 +78,13 @@ impl<'a> Resolver<'a> {
         let namespace = &self.config.multus_namespace;
         let Some(definition) = self.definition(namespace, name)? else { return Ok(None) };
         let list = definition::list(self.config, &definition, &Request::default())?;
-        Ok(Some(Network { list, position, status_name: status_name(&definition), request: Request::default() }))
+        Ok(Some(Network {
+            list,
+            position,
+            status_name: status_name(&definition),
+            request: Request::default(),
+            resource_name: definition.resource_name,
+        }))
     }
 
     /// The networks of a pod: those of the configuration with the pod's wishes applied.
@@ -144,7 +150,13 @@ impl<'a> Resolver<'a> {
         if self.config.capability_mismatch_is_error {
             request.check(&list).map_err(context)?;
         }
-        Ok(Network { list, position, status_name: status_name(&definition), request })
+        Ok(Network {
+            list,
+            position,
+            status_name: status_name(&definition),
+            request,
+            resource_name: definition.resource_name,
+        })
     }
 
     fn isolate(&self, annotation: &str, namespace: &str, id: &PodId) -> Result<()> {

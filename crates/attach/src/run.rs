@@ -10,6 +10,8 @@ use cni::conf::NetworkList;
 use cni::{Call, CniResult, Code, Command, Error, Json, Result};
 
 use crate::cluster::{Cluster, Event};
+use crate::devices::info::DeviceInfo;
+use crate::devices::{Devices, NoDevices};
 use crate::perform::{Container, Performer};
 use crate::plan::{self, delegate_args};
 use crate::pod::{self, Resolver};
@@ -27,6 +29,8 @@ pub struct Attach<'a> {
     pub links: &'a dyn PodLinks,
     /// Kubernetes; absent where the configuration knows no API server, and then there are static networks only.
     pub cluster: Option<&'a dyn Cluster>,
+    /// The devices of pods.
+    pub devices: &'a dyn Devices,
     /// How long the default network may take to become ready.
     pub readiness: Readiness,
 }
@@ -100,7 +104,7 @@ impl Attach<'_> {
 
     fn attach(&self, call: &Call) -> Result<CniResult> {
         self.wait_until_ready()?;
-        let plan = Plan::new(self.config, call, self.cluster)?;
+        let plan = Plan::new(self.config, call, self.cluster, self.devices)?;
         let performer = self.performer(call);
         plan.check(&self.links.names(&call.netns)?, |plugin| self.delegates.find(plugin, &performer.path))?;
 
@@ -223,18 +227,28 @@ impl Attach<'_> {
     /// Writes the pod's network status, and an event for each interface.
     fn report(&self, plan: &Plan, results: &[CniResult]) -> Result<()> {
         let (Some(cluster), Some(id)) = (self.cluster, &plan.pod) else { return Ok(()) };
+        let device_info = DeviceInfo::new(&self.config.device_info_dir);
+        let infos = plan.attachments.iter().map(|attachment| {
+            // A plugin may have written it, too, and the network works without.
+            device_info.read(&attachment.capability_args).unwrap_or_else(|e| {
+                tracing::warn!("{}: {e}", attachment.describe());
+                None
+            })
+        });
+        let infos: Vec<Option<Json>> = infos.collect();
         let attached: Vec<Attached<'_>> = plan
             .attachments
             .iter()
             .zip(results)
+            .zip(&infos)
             .enumerate()
-            .map(|(i, (attachment, result))| Attached {
+            .map(|(i, ((attachment, result), info))| Attached {
                 name: attachment.status_name.as_deref().unwrap_or(&attachment.list.name),
                 ifname: &attachment.ifname,
                 result,
                 default: i == 0,
                 default_route: attachment.request.default_route.as_deref().unwrap_or_default(),
-                device_info: None,
+                device_info: info.as_ref(),
             })
             .collect();
         let events: Vec<Event> = attached.iter().filter_map(added_event).collect();
@@ -340,7 +354,7 @@ impl Attach<'_> {
 
     /// What the configuration gives a container: the plan as if this were an ADD.
     fn planned(&self, call: &Call) -> Result<Vec<Entry>> {
-        let plan = Plan::new(self.config, call, None)?;
+        let plan = Plan::new(self.config, call, None, &NoDevices)?;
         Ok(plan.entries().collect())
     }
 
@@ -352,6 +366,7 @@ impl Attach<'_> {
             records: Records::new(&self.config.cni_dir),
             path: self.path(call),
             netns_override: call.netns_override,
+            device_info: DeviceInfo::new(&self.config.device_info_dir),
         }
     }
 

@@ -25,6 +25,7 @@ impl Meta {
             delegates: &delegates,
             links: &links,
             cluster: cluster.as_deref(),
+            devices: &attach::devices::NoDevices,
             readiness: Readiness::default(),
         };
         let done = attach.run(call);

@@ -3,10 +3,11 @@ use std::fs;
 use cni::Command;
 
 use super::*;
+use crate::devices::NoDevices;
 use crate::testing::{article, call, json};
 
 fn plan(conf: &Json) -> Result<Plan> {
-    Plan::new(&Config::read(conf)?, &call(Command::Add, conf), None)
+    Plan::new(&Config::read(conf)?, &call(Command::Add, conf), None, &NoDevices)
 }
 
 /// `ifname network version`, of each attachment.
@@ -107,7 +108,7 @@ fn interface_names_must_differ() {
     let conf = json(r#"{"name": "m", "delegates": [{"type": "a", "name": "one"}, {"type": "b", "name": "two"}]}"#);
     let mut call = call(Command::Add, &conf);
     call.ifname = "net1".into();
-    let error = Plan::new(&Config::read(&conf).unwrap(), &call, None).unwrap_err();
+    let error = Plan::new(&Config::read(&conf).unwrap(), &call, None, &NoDevices).unwrap_err();
     for word in ["one", "two", "net1", "CNI_IFNAME"] {
         assert!(error.message.contains(word), "{error}");
     }

@@ -1,4 +1,4 @@
-//! A definition's configuration, complete: name and version where it has none, the pod's `cni-args` merged in, its device injected.
+//! A definition's configuration, complete: name and version where it has none, the pod's `cni-args` merged in, its device written in.
 
 use cni::conf::NetworkList;
 use cni::{Error, Json, Result, load};
@@ -25,45 +25,47 @@ pub(super) fn list(config: &Config, definition: &Definition, request: &Request) 
     } else {
         Json::parse(text.as_bytes()).map_err(|e| context(Error::from(e).context("spec.config")))?
     };
-    let conf = inject(conf, request);
+    let conf = match &request.cni_args {
+        Some(args) => in_each_plugin(conf, |plugin| merge_args(plugin, args)),
+        None => conf,
+    };
     default_network::list(config, conf, || name.clone()).map_err(context)
 }
 
-/// Puts arguments and device into the configuration's plugin, or into each plugin of a list.
-fn inject(mut conf: Json, request: &Request) -> Json {
-    if request.cni_args.is_none() && request.device_id.is_none() {
-        return conf;
-    }
+/// The same network with a device for its plugins. They know one under either name.
+///
+/// # Errors
+/// None in practice: the network has been read once.
+pub(crate) fn with_device(list: &NetworkList, device: &str) -> Result<NetworkList> {
+    let conf = in_each_plugin(record::whole(list), |plugin| {
+        plugin.set("deviceID", device);
+        plugin.set("pciBusID", device);
+    });
+    NetworkList::parse(&conf.to_vec())
+}
+
+/// Completes the configuration of one plugin, or each plugin of a list. What is no object is refused with its place when the list is read.
+fn in_each_plugin(mut conf: Json, complete: impl Fn(&mut Json)) -> Json {
     let Some(plugins) = conf.get("plugins").and_then(Json::elements) else {
-        complete(&mut conf, request);
+        if conf.members().is_some() {
+            complete(&mut conf);
+        }
         return conf;
     };
     let mut plugins = plugins.to_vec();
-    for plugin in &mut plugins {
-        complete(plugin, request);
-    }
+    plugins.iter_mut().filter(|p| p.members().is_some()).for_each(complete);
     conf.set("plugins", plugins);
     conf
 }
 
-fn complete(plugin: &mut Json, request: &Request) {
-    if plugin.members().is_none() {
-        // What is no object is refused with its place when the list is read.
-        return;
+/// The pod's `cni-args` over the definition's `args.cni`.
+fn merge_args(plugin: &mut Json, asked: &Json) {
+    let object = |of: Option<&Json>| of.filter(|j| j.members().is_some()).cloned().unwrap_or(Json::object());
+    let mut args = object(plugin.get("args"));
+    let mut cni = object(args.get("cni"));
+    for (key, value) in asked.members().unwrap_or_default() {
+        cni.set(key, value.clone());
     }
-    if let Some(asked) = request.cni_args.as_ref().and_then(Json::members) {
-        let object = |of: Option<&Json>| of.filter(|j| j.members().is_some()).cloned().unwrap_or(Json::object());
-        let mut args = object(plugin.get("args"));
-        let mut cni = object(args.get("cni"));
-        for (key, value) in asked {
-            cni.set(key, value.clone());
-        }
-        args.set("cni", cni);
-        plugin.set("args", args);
-    }
-    // Plugins know a device under either name.
-    if let Some(device) = request.device_id.as_deref().filter(|_| request.device_allocated) {
-        plugin.set("deviceID", device);
-        plugin.set("pciBusID", device);
-    }
+    args.set("cni", cni);
+    plugin.set("args", args);
 }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use cni::conf::NetworkList;
 use cni::{Error, Json, Result};
 
+use crate::devices::Device;
 use crate::select::{Bandwidth, PortMapping, Selection};
 
 /// Plugins that take a MAC address neither as a capability nor from `CNI_ARGS` (reference plugins 1.9).
@@ -27,10 +28,10 @@ pub struct Request {
     pub default_route_metric: Option<u32>,
     /// Over the definition's `args.cni`.
     pub(crate) cni_args: Option<Json>,
-    /// The device.
-    pub(crate) device_id: Option<String>,
-    /// It was allocated to the pod, not only named in the annotation.
-    pub(crate) device_allocated: bool,
+    /// The device that was allocated to the pod for this network.
+    pub(crate) device: Option<Device>,
+    /// The device that the annotation names; one that was allocated counts more.
+    device_id: Option<String>,
     infiniband_guid: Option<String>,
     port_mappings: Vec<PortMapping>,
     bandwidth: Option<Bandwidth>,
@@ -50,7 +51,7 @@ impl Request {
             default_route_metric: selection.default_route_metric,
             cni_args,
             device_id: selection.device_id.clone(),
-            device_allocated: false,
+            device: None,
             infiniband_guid: selection.infiniband_guid.clone(),
             port_mappings: selection.port_mappings.clone(),
             bandwidth: selection.bandwidth.clone(),
@@ -100,8 +101,9 @@ impl Request {
         if !self.ips.is_empty() {
             args.set("ips", self.ips.iter().map(|ip| Json::from(ip.as_str())).collect::<Vec<_>>());
         }
+        let device = self.device.as_ref().map(|d| &d.id).or(self.device_id.as_ref());
         for (key, value) in
-            [("mac", &self.mac), ("infinibandGUID", &self.infiniband_guid), ("deviceID", &self.device_id)]
+            [("mac", self.mac.as_ref()), ("infinibandGUID", self.infiniband_guid.as_ref()), ("deviceID", device)]
         {
             if let Some(value) = value {
                 args.set(key, value.as_str());

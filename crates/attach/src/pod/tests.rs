@@ -11,6 +11,8 @@ use crate::cluster::{Cluster, Definition, Event, Pod, PodId};
 use crate::testing::{Links, Plugins, call, json};
 use crate::{Attach, Config, Readiness};
 
+mod devices;
+
 /// What the API server has, and what it was told.
 #[derive(Default)]
 struct Table {
@@ -58,6 +60,7 @@ struct World {
     plugins: Plugins,
     links: Links,
     table: Table,
+    devices: devices::Node,
     conf: Json,
 }
 
@@ -73,8 +76,15 @@ impl World {
             r#"{"name": "m", "cniVersion": "1.0.0", "type": "multus", "delegates": [{"name": "cbr0", "type": "bridge"}]}"#,
         );
         conf.set("cniDir", dir.path().display().to_string());
-        let mut world =
-            World { dir, plugins: Plugins::default(), links: Links::default(), table: Table::default(), conf };
+        conf.set("deviceInfoDir", dir.path().join("devinfo").display().to_string());
+        let mut world = World {
+            dir,
+            plugins: Plugins::default(),
+            links: Links::default(),
+            table: Table::default(),
+            devices: devices::Node::default(),
+            conf,
+        };
         let annotations = annotations.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         world.table.pods.insert("prod/web".into(), Pod { uid: "u1".into(), annotations });
         world.define("prod/lan", r#"{"type": "macvlan", "ipam": {"type": "static"}}"#);
@@ -94,6 +104,11 @@ impl World {
         self.table.definitions.insert(name.into(), definition);
     }
 
+    fn define_with(&mut self, name: &str, config: &str, resource: &str) {
+        self.define(name, config);
+        self.table.definitions.get_mut(name).unwrap().resource_name = Some(resource.into());
+    }
+
     fn run(&self, command: Command) -> Result<Option<CniResult>> {
         self.run_call(&call(command, &self.conf))
     }
@@ -106,6 +121,7 @@ impl World {
             delegates: &self.plugins,
             links: &self.links,
             cluster: Some(&self.table),
+            devices: &self.devices,
             readiness,
         };
         attach.run(call)

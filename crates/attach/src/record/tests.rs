@@ -6,13 +6,14 @@ use cni::{CniResult, Command, Json, Version};
 use proptest::prelude::*;
 
 use super::*;
+use crate::devices::NoDevices;
 use crate::testing::{article, call, json};
 use crate::{Config, Plan};
 
 fn entries() -> Vec<Entry> {
     let mut conf = article("/x".as_ref());
     conf.set("runtimeConfig", json(r#"{"portMappings": [{"HostPort": 80}]}"#));
-    let plan = Plan::new(&Config::read(&conf).unwrap(), &call(Command::Add, &conf), None).unwrap();
+    let plan = Plan::new(&Config::read(&conf).unwrap(), &call(Command::Add, &conf), None, &NoDevices).unwrap();
     let entry = |attachment| Entry { request: "eth0".into(), netns: "/run/netns/c1".into(), attachment };
     plan.attachments.into_iter().map(entry).collect()
 }

@@ -48,7 +48,15 @@ impl World {
     fn run(&self, call: &Call) -> Result<Option<CniResult>> {
         let config = Config::read(&call.conf)?;
         let readiness = Readiness { interval: Duration::from_millis(1), timeout: Duration::from_millis(5) };
-        Attach { config: &config, delegates: &self.plugins, links: &self.links, cluster: None, readiness }.run(call)
+        Attach {
+            config: &config,
+            delegates: &self.plugins,
+            links: &self.links,
+            cluster: None,
+            devices: &NoDevices,
+            readiness,
+        }
+        .run(call)
     }
 
     fn add(&self) -> Result<CniResult> {
