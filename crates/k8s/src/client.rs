@@ -45,8 +45,8 @@ pub struct Api {
     session: OnceCell<Session>,
 }
 
-struct Session {
-    runtime: Runtime,
+pub(crate) struct Session {
+    pub(crate) runtime: Runtime,
     client: Client,
 }
 
@@ -57,7 +57,7 @@ impl Api {
         Api { credentials, node: node.into(), session: OnceCell::new() }
     }
 
-    fn session(&self) -> Result<&Session> {
+    pub(crate) fn session(&self) -> Result<&Session> {
         if let Some(session) = self.session.get() {
             return Ok(session);
         }

@@ -5,6 +5,7 @@
 
 mod client;
 mod definition;
+mod devices;
 mod event;
 mod node;
 mod pod;
@@ -12,4 +13,5 @@ mod retry;
 
 pub use client::{Api, Credentials};
 pub use definition::{NetworkAttachmentDefinition, NetworkAttachmentDefinitionSpec, crd};
+pub use devices::Kubelet;
 pub use node::Node;

@@ -1,5 +1,6 @@
 //! The meta-plugin as a CNI plugin: `attach` with this node's plugins, links and logs.
 
+use attach::devices::NoDevices;
 use attach::{Attach, Config, Readiness};
 use cni::exec::Exec;
 use cni::{Call, CniResult, Invoke, Result, Version};
@@ -19,13 +20,13 @@ impl Meta {
         let in_process = if config.in_process { InProcess::Auto } else { InProcess::Never };
         let delegates = NodePlugins::new(Registry::new(in_process, &exec), in_process);
         let links = Links::default();
-        let cluster = kubernetes::connect(&config);
+        let kubernetes = kubernetes::connect(&config);
         let attach = Attach {
             config: &config,
             delegates: &delegates,
             links: &links,
-            cluster: cluster.as_deref(),
-            devices: &attach::devices::NoDevices,
+            cluster: kubernetes.as_ref().map(|k| &*k.cluster),
+            devices: kubernetes.as_ref().map_or(&NoDevices, |k| &*k.devices),
             readiness: Readiness::default(),
         };
         let done = attach.run(call);

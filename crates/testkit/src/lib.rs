@@ -1,7 +1,9 @@
 //! For tests: network namespaces and what independent tools say about them.
 //!
-//! Owns: private namespaces that vanish with the test, running `ip`, `nft` and plugins inside them. Nothing here is shipped.
+//! Owns: private namespaces that vanish with the test, running `ip`, `nft` and plugins inside them; what registers with a kubelet. Nothing
+//! here is shipped.
 
+pub mod kubelet;
 mod netns;
 mod privilege;
 
