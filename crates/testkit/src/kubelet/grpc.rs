@@ -145,7 +145,7 @@ async fn receive(mut body: RecvStream) -> Result<(Vec<u8>, HeaderMap), h2::Error
 pub async fn call(socket: &Path, method: &str, message: &[u8]) -> Result<Vec<u8>, String> {
     let stream = UnixStream::connect(socket).await.map_err(|e| format!("{}: {e}", socket.display()))?;
     let text = |e: h2::Error| e.to_string();
-    let (send, connection) = h2::client::handshake::<_, Bytes>(stream).await.map_err(text)?;
+    let (send, connection) = h2::client::handshake(stream).await.map_err(text)?;
     let driver = tokio::spawn(async move { _ = connection.await });
     let answer = async {
         let mut send = send.ready().await.map_err(text)?;
