@@ -240,8 +240,7 @@ impl Plan {
             let capable = i == 0 || config.runtime_config_to == RuntimeConfigTo::All;
             let mut capability_args =
                 request.capability_args(if capable { runtime_config.clone() } else { Json::Null });
-            if request.device.is_some() || list.plugins.iter().any(|p| p.capabilities().any(|c| c == info::CAPABILITY))
-            {
+            if request.device.is_some() || list.plugins.iter().any(|p| p.capabilities().contains(&info::CAPABILITY)) {
                 let path =
                     device_info.path(status_name.as_deref().unwrap_or(&list.name), &call.container_id, &ifname)?;
                 if capability_args.members().is_none() {

@@ -55,7 +55,7 @@ fn many_networks() {
     // The runtime's name is one that a network gets by its place.
     let conf = conf("");
     let call = Call { ifname: "net19999".into(), ..call(Command::Add, &conf) };
-    let error = Plan::new(&Config::read(&conf).unwrap(), &call, None).unwrap_err();
+    let error = Plan::new(&Config::read(&conf).unwrap(), &call, None, &NoDevices).unwrap_err();
     assert!(error.message.contains("net19999") && error.message.contains("\"n0\""), "{error}");
 }
 

@@ -405,6 +405,7 @@ fn adds_of_one_container_at_the_same_time_lose_nothing() {
                         delegates: &delegates,
                         links: &links,
                         cluster: None,
+                        devices: &NoDevices,
                         readiness: Readiness::default(),
                     };
                     attach.run(&Call { ifname: format!("eth{i}"), ..call(command, conf) }).unwrap();
