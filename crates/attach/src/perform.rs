@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use cni::cache::Cache;
 use cni::chain::{self, Runtime};
+use cni::file::Durability;
 use cni::{Call, CniResult, Command, Error, Result};
 
 use crate::config::SecondaryDefaultRoutes;
@@ -49,10 +50,14 @@ impl Performer<'_> {
     /// The first error, saying which attachment. Everything made is undone, and the record with it; what could not be undone stays recorded,
     /// and the error's details name it.
     pub fn add(&self, plan: &Plan) -> Result<Vec<CniResult>> {
-        self.records.update(&plan.container_id, &plan.request, &self.cache, |entries| {
+        self.records.update(&plan.container_id, &plan.request, &self.cache, Durability::Cached, |entries| {
             entries.retain(|e| e.request != plan.request);
             entries.extend(plan.entries());
         })?;
+        // The record is there before the first delegate runs, whatever becomes of this process. That it outlives a power loss matters only
+        // once the runtime is told of a success: until then nothing that it describes outlives one either, but leases, which are younger in
+        // the same journal and are released by a DEL without record too (docs/decisions/0001).
+        let synced = self.records.sync(&plan.container_id)?;
         let mut results: Vec<CniResult> = Vec::with_capacity(plan.attachments.len());
         for (i, attachment) in plan.attachments.iter().enumerate() {
             let added = self.attach(plan, attachment, results.first());
@@ -61,7 +66,7 @@ impl Performer<'_> {
                 Err(e) => return Err(self.undo(plan, i + 1, e)),
             }
         }
-        match self.choose_default_routes(plan, &mut results) {
+        match self.choose_default_routes(plan, &mut results).and_then(|()| synced.wait()) {
             Ok(()) => Ok(results),
             Err(e) => Err(self.undo(plan, plan.attachments.len(), e)),
         }
@@ -139,9 +144,10 @@ impl Performer<'_> {
     pub fn undo(&self, plan: &Plan, count: usize, error: Error) -> Error {
         let failed = self.detach(plan.container(), &plan.attachments[..count]);
         let stays = |ifname: &str| failed.iter().any(|(i, _)| plan.attachments[*i].ifname == ifname);
-        let saved = self.records.update(&plan.container_id, &plan.request, &self.cache, |entries| {
-            entries.retain(|e| e.request != plan.request || stays(&e.attachment.ifname));
-        });
+        let saved =
+            self.records.update(&plan.container_id, &plan.request, &self.cache, Durability::Synced, |entries| {
+                entries.retain(|e| e.request != plan.request || stays(&e.attachment.ifname));
+            });
         let left: Vec<String> =
             failed.into_iter().map(|(_, e)| e.to_string()).chain(saved.err().map(|e| e.to_string())).collect();
         if left.is_empty() {

@@ -7,6 +7,7 @@ mod multus;
 use std::fs::{File, TryLockError};
 use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use cni::cache::Cache;
@@ -82,7 +83,8 @@ impl Records {
 
     /// Changes a record: reads what is there now, lets `change` change it, and writes it; one without entries is removed, with what a killed
     /// writer left beside it. Other changes of the directory's records wait meanwhile, so that none is lost where a runtime makes several
-    /// calls for one container at the same time.
+    /// calls for one container at the same time. A record that was not there before is written with the durability `new`; one that replaces
+    /// another is always synced, or a power loss could take both.
     ///
     /// # Errors
     /// As [`Records::read`]; code 5 naming the file; code 11 if others hold the lock all the time.
@@ -91,6 +93,7 @@ impl Records {
         container: &str,
         request: &str,
         cache: &Cache,
+        new: Durability,
         change: impl Fn(&mut Vec<Entry>),
     ) -> Result<()> {
         let path = self.path(container)?;
@@ -106,9 +109,25 @@ impl Records {
         }
         let Record { found, mut entries, .. } = Records::read_path(&path, container, request, cache);
         change(&mut entries);
-        let saved = save(&path, found, &entries);
+        let saved = save(&path, found, &entries, new);
         drop(lock);
         saved
+    }
+
+    /// Syncs a container's record on a thread of its own, so that the disk works while the delegates do.
+    ///
+    /// # Errors
+    /// Code 4 if `container` cannot be the name of a record.
+    pub fn sync(&self, container: &str) -> Result<Syncing> {
+        let path = self.path(container)?;
+        let sync = {
+            let path = path.clone();
+            move || file::sync(&path)
+        };
+        Ok(match std::thread::Builder::new().name("sync".into()).spawn(sync) {
+            Ok(thread) => Syncing::Thread(thread),
+            Err(_) => Syncing::Done(file::sync(&path)),
+        })
     }
 
     fn path(&self, container: &str) -> Result<PathBuf> {
@@ -194,15 +213,39 @@ pub fn parse(bytes: &[u8], default_ifname: impl Fn(&str) -> String) -> (Vec<Entr
     multus::read(bytes, default_ifname)
 }
 
+/// A record that is being synced.
+#[derive(Debug)]
+pub enum Syncing {
+    /// By a thread.
+    Thread(JoinHandle<Result<()>>),
+    /// It was done at once, for want of a thread.
+    Done(Result<()>),
+}
+
+impl Syncing {
+    /// Waits for the disk.
+    ///
+    /// # Errors
+    /// Code 5 naming the file.
+    pub fn wait(self) -> Result<()> {
+        match self {
+            Syncing::Thread(thread) => {
+                thread.join().unwrap_or_else(|_| Err(Error::internal("the thread that syncs the record ended early")))
+            }
+            Syncing::Done(done) => done,
+        }
+    }
+}
+
 /// Writes a record under the lock; one without entries is removed.
-fn save(path: &Path, found: bool, entries: &[Entry]) -> Result<()> {
+fn save(path: &Path, found: bool, entries: &[Entry], new: Durability) -> Result<()> {
     if entries.is_empty() {
         // A record that comes back after a power loss only repeats a DEL.
         return file::remove(path, Durability::Cached).map(|_| ());
     }
     let bytes = multus::write(entries)?;
     // A new file costs one sync, a replaced one two.
-    if !found && file::create_exclusive(path, &bytes, 0o600, Durability::Synced)? {
+    if !found && file::create_exclusive(path, &bytes, 0o600, new)? {
         return Ok(());
     }
     file::write_atomic(path, &bytes, 0o600, Durability::Synced)

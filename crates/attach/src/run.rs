@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use cni::cache::{self, Cache};
 use cni::chain;
 use cni::conf::NetworkList;
+use cni::file::Durability;
 use cni::{Call, CniResult, Code, Command, Error, Json, Result};
 
 use crate::cluster::{Cluster, Event};
@@ -184,10 +185,16 @@ impl Attach<'_> {
         if lost.is_none() {
             let kept = mine.iter().enumerate().filter(|(i, _)| record.found && failed.iter().any(|(f, _)| f == i));
             let kept: Vec<&Entry> = kept.map(|(_, e)| e).collect();
-            let saved = performer.records.update(&call.container_id, &call.ifname, &performer.cache, |entries| {
-                entries.retain(|e| e.request != call.ifname);
-                entries.extend(kept.iter().map(|e| (*e).clone()));
-            });
+            let saved = performer.records.update(
+                &call.container_id,
+                &call.ifname,
+                &performer.cache,
+                Durability::Synced,
+                |entries| {
+                    entries.retain(|e| e.request != call.ifname);
+                    entries.extend(kept.iter().map(|e| (*e).clone()));
+                },
+            );
             lost = saved.err();
         }
         Error::join(errors.into_iter().chain(failed.into_iter().map(|(_, e)| e)).chain(lost))
@@ -319,7 +326,7 @@ impl Attach<'_> {
             let own = entry.attachment.list.name == default;
             entry.request = if own { entry.attachment.ifname.clone() } else { first.clone() };
         }
-        performer.records.update(&call.container_id, &call.ifname, &performer.cache, |entries| {
+        performer.records.update(&call.container_id, &call.ifname, &performer.cache, Durability::Synced, |entries| {
             let missing = living.iter().filter(|l| entries.iter().all(|e| e.attachment.ifname != l.attachment.ifname));
             let missing: Vec<Entry> = missing.cloned().collect();
             entries.extend(missing);

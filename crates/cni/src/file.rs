@@ -109,6 +109,15 @@ pub fn create_exclusive(path: &Path, bytes: &[u8], mode: u32, durability: Durabi
     }
 }
 
+/// Syncs a file that was written as [`Durability::Cached`], and its directory entry, after the fact.
+///
+/// # Errors
+/// Code 5 naming the file.
+pub fn sync(path: &Path) -> Result<()> {
+    File::open(path).and_then(|f| f.sync_all()).map_err(|e| failed("sync", path, &e))?;
+    sync_directory(path, Durability::Synced)
+}
+
 /// [`create_exclusive`] without `O_TMPFILE`: whole beside, then linked.
 fn create_linked(path: &Path, bytes: &[u8], mode: u32, durability: Durability) -> io::Result<()> {
     let temp = temporary(path);

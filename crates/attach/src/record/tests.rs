@@ -47,14 +47,14 @@ fn what_is_written_is_read() {
     let record = records.read("c1", "eth0", &cache).unwrap();
     assert!(!record.found && record.entries.is_empty() && record.problems.is_empty());
     // Of a container that has nothing nothing is made.
-    records.update("c1", "eth0", &cache, Vec::clear).unwrap();
+    records.update("c1", "eth0", &cache, Durability::Synced, Vec::clear).unwrap();
     assert!(!dir.path().join("deep").exists());
-    records.update("c1", "eth0", &cache, |now| now.extend(entries())).unwrap();
+    records.update("c1", "eth0", &cache, Durability::Synced, |now| now.extend(entries())).unwrap();
     let again = records.read("c1", "eth1", &cache).unwrap();
     assert!(again.found && again.problems.is_empty(), "{:?}", again.problems);
     assert_eq!(essence(&again.entries), essence(&entries()));
     assert_eq!(records.containers().unwrap(), ["c1"]);
-    records.update("c1", "eth0", &cache, Vec::clear).unwrap();
+    records.update("c1", "eth0", &cache, Durability::Synced, Vec::clear).unwrap();
     assert_eq!(fs::read_dir(dir.path().join("deep/er")).unwrap().count(), 0);
 }
 
@@ -63,7 +63,9 @@ fn changes_at_the_same_time_lose_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let change = |i: usize, change: &dyn Fn(&mut Vec<Entry>, &str)| {
         let (records, request) = (Records::new(dir.path().join("cni")), format!("eth{i}"));
-        records.update("c1", &request, &Cache::new(dir.path()), |now| change(now, &request)).unwrap();
+        records
+            .update("c1", &request, &Cache::new(dir.path()), Durability::Synced, |now| change(now, &request))
+            .unwrap();
     };
     let parallel = |step: &(dyn Fn(&mut Vec<Entry>, &str) + Sync)| {
         std::thread::scope(|scope| {
@@ -91,7 +93,8 @@ fn a_lock_that_is_never_free_is_said() {
     let records = Records { lock_timeout: Duration::from_millis(5), ..Records::new(dir.path()) };
     let holder = File::open(dir.path()).unwrap();
     holder.lock().unwrap();
-    let update = || records.update("c1", "eth0", &Cache::new(dir.path()), |now| now.extend(entries()));
+    let update =
+        || records.update("c1", "eth0", &Cache::new(dir.path()), Durability::Synced, |now| now.extend(entries()));
     let error = update().unwrap_err();
     assert_eq!(error.code, Code::TRY_AGAIN);
     assert!(error.message.contains(&dir.path().display().to_string()), "{error}");
