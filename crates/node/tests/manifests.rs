@@ -65,6 +65,8 @@ fn roles_grant_what_is_used_and_nothing_by_wildcard() {
         " pods get",
         " pods/status patch",
         "k8s.cni.cncf.io network-attachment-definitions get",
+        "resource.k8s.io resourceclaims get",
+        "resource.k8s.io resourceslices list",
     ];
     assert_eq!(granted, expected);
     for (file, binding) in of_kind(&all, "ClusterRoleBinding") {
