@@ -20,6 +20,11 @@ const TIERS: &[(&str, &str, &[&str])] = &[
         &["--workspace", "--exclude", "conformance", "--exclude", "e2e", "--test", "*"],
     ),
     (
+        "kubernetes",
+        "the binary that the image has; its API server is a small one of the tests (a real one: make e2e)",
+        &["--package", "plexus-node", "--features", "kubernetes", "--bins", "--test", "*"],
+    ),
+    (
         "conformance",
         "against the Go originals; interop, crash, parallel, hostile",
         &["--package", "conformance", "--lib", "--tests"],
