@@ -112,18 +112,7 @@ fn run(options: &Options) -> Result<()> {
 pub(crate) fn uninstall(options: &UninstallOptions) -> ExitCode {
     crate::log::for_people();
     let directories = options.directories();
-    let done = (|| {
-        if !directories.conf.is_dir() {
-            return Ok(false);
-        }
-        let _lock = lock(&directories)?;
-        let mut state = State::load(&directories)?;
-        let something = !state.is_empty();
-        let renames = state.undo_renames();
-        undo(&mut state, |_| true).and(renames)?;
-        Ok(something)
-    })();
-    match done {
+    match put_back(&directories) {
         Ok(true) => tracing::info!(
             "uninstalled: {} and {} are as they were",
             directories.conf.display(),
@@ -131,23 +120,44 @@ pub(crate) fn uninstall(options: &UninstallOptions) -> ExitCode {
         ),
         Ok(false) => tracing::info!("nothing is installed, according to {}", directories.conf.display()),
         Err(e) => {
-            let e: Error = e;
             tracing::error!("{e}; run it again when that is repaired");
             return ExitCode::FAILURE;
         }
     }
     if options.wait {
-        return wait_to_end(&options.status_file);
+        return wait_to_end(&directories, &options.status_file);
     }
     ExitCode::SUCCESS
 }
 
-/// Tells probes that all is done until the process is told to end: a DaemonSet would start it again at once.
-fn wait_to_end(status_file: &Path) -> ExitCode {
+/// `false`: there was nothing to put back.
+fn put_back(directories: &Directories) -> Result<bool> {
+    if !directories.conf.is_dir() {
+        return Ok(false);
+    }
+    let _lock = lock(directories)?;
+    let mut state = State::load(directories)?;
+    let something = !state.is_empty();
+    let renames = state.undo_renames();
+    undo(&mut state, |_| true).and(renames)?;
+    Ok(something)
+}
+
+/// Tells probes that all is done until the process is told to end: a DaemonSet would start it again at once. The installer's pod may end after
+/// its DaemonSet is gone and this one runs; what it installed meanwhile is put back too.
+fn wait_to_end(directories: &Directories, status_file: &Path) -> ExitCode {
     let wait = || -> Result<()> {
         let ending = Ending::listen()?;
         loop {
-            probe::write(status_file, None)?;
+            let problem = match put_back(directories) {
+                Ok(false) => None,
+                Ok(true) => Some("an installer still runs on this node and installed again; stop it".to_owned()),
+                Err(e) => Some(e.to_string()),
+            };
+            if let Some(problem) = &problem {
+                tracing::warn!("{problem}");
+            }
+            probe::write(status_file, problem.as_deref())?;
             if ending.comes_within(INTERVAL)? {
                 return Ok(());
             }

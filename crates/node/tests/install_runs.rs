@@ -24,8 +24,11 @@ struct Installer(Child);
 
 impl Installer {
     fn start(node: &Node, options: &[&str]) -> Installer {
-        let mut command = node.command(&[&["install"], options].concat());
-        Installer(command.stderr(Stdio::null()).spawn().unwrap())
+        Installer::run(node, &[&["install"], options].concat())
+    }
+
+    fn run(node: &Node, args: &[&str]) -> Installer {
+        Installer(node.command(args).stderr(Stdio::null()).spawn().unwrap())
     }
 
     fn end(mut self) {
@@ -115,6 +118,24 @@ fn at_its_end_it_takes_the_configuration_with_it_if_it_is_told_to() {
     assert_eq!(names, ["00-multus.conf", "10-flannel.conflist", "multus.d"]);
     assert!(node.path("opt/cni/bin/multus").exists(), "programs stay for pods that are deleted later");
     node.uninstall();
+    assert_eq!(node.snapshot(), before);
+}
+
+/// The installer's pod may end after its DaemonSet was deleted and the one that uninstalls has begun.
+#[test]
+fn an_uninstall_that_waits_outlives_an_installer() {
+    let node = Node::new();
+    node.write("etc/cni/net.d/10-flannel.conflist", PRIMARY);
+    let before = node.snapshot();
+    node.install(&[]).ready();
+    let uninstaller = Installer::run(&node, &["uninstall", "--wait"]);
+    // Forgotten last of all.
+    let list = node.path("etc/cni/net.d/.plexus-installed");
+    until("uninstalled", || !list.exists());
+    node.install(&[]).ready();
+    until("uninstalled again", || !list.exists());
+    until("it is ready", || probe(&node, false).0);
+    uninstaller.end();
     assert_eq!(node.snapshot(), before);
 }
 

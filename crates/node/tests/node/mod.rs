@@ -155,7 +155,7 @@ impl Node {
             command.args([option("host-prefix", ""), option("service-account-dir", "account")]);
             command.env("KUBERNETES_SERVICE_HOST", "10.96.0.1").env("KUBERNETES_SERVICE_PORT", "443");
         }
-        if args[0] != "uninstall" {
+        if args[0] != "uninstall" || args.contains(&"--wait") {
             command.arg(option("status-file", "status"));
         }
         command
