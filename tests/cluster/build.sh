@@ -12,7 +12,8 @@ export PATH="$PATH:/usr/local/go/bin:/usr/local/sbin:/usr/sbin:/sbin"
 
 # program:Debian package
 tools=(runc:runc iptables:iptables nft:nftables conntrack:conntrack ip:iproute2 openssl:openssl gcc:gcc busybox:busybox-static
-    ethtool:ethtool socat:socat pgrep:procps python3:python3 nsenter:util-linux curl:curl)
+    ethtool:ethtool socat:socat pgrep:procps python3:python3 nsenter:util-linux curl:curl
+    /usr/lib/cni/portmap:containernetworking-plugins)
 
 install_tools() {
     local tool missing=()

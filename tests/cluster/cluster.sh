@@ -112,8 +112,8 @@ processes() {
 reboot() {
     node_down "$1"
     node_up "$1"
-    # flannel's daemon would be started again by the kubelet.
-    if compgen -G "$CLUSTER/n*/run/flannel/subnet.env" >/dev/null; then flannel; fi
+    # Where a DaemonSet did it, the kubelet starts it again.
+    if [[ -e $CLUSTER/flannel ]]; then flannel; fi
 }
 
 case "${1:-}" in

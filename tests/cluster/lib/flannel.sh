@@ -5,6 +5,7 @@ subnet() { kubectl get node "node$1" -o 'jsonpath={.spec.podCIDR}' | grep .; }
 
 flannel() {
     local i j
+    : >"$CLUSTER/flannel"
     for i in $(nodes); do
         wait_for 120 subnet "$i"
         mkdir -p "$CLUSTER/n$i/run/flannel"

@@ -11,7 +11,8 @@ use crate::{Nodes, run};
 pub(crate) fn print(namespace: &str, pods: &[Pod], nodes: Option<&Nodes>) {
     eprintln!("===== diagnostics of namespace {namespace}");
     show("pods", kubectl(&["-n", namespace, "get", "pods", "-o", "wide"]));
-    show("events", kubectl(&["-n", namespace, "get", "events", "--sort-by=.lastTimestamp"]));
+    let events = kubectl(&["-n", namespace, "get", "events", "--sort-by=.lastTimestamp"]);
+    show("the last events", events.map(|all| last(&all, 40)));
     // Of many pods the ones that are in trouble, and few of them.
     let (ready, troubled): (Vec<&Pod>, Vec<&Pod>) = pods.iter().partition(|p| crate::test::is_ready(p));
     for pod in troubled.into_iter().chain(ready).take(4) {
@@ -20,14 +21,22 @@ pub(crate) fn print(namespace: &str, pods: &[Pod], nodes: Option<&Nodes>) {
         let inside = ["-n", namespace, "exec", &name, "--", "sh", "-c", "ip addr; ip route; ip -6 route"];
         show(&format!("{name}: its network"), kubectl(&inside));
     }
-    let daemons = ["-n", "kube-system", "logs", "-l", "app=multus", "--prefix", "--all-containers", "--tail=50"];
-    show("Plexus's pods", kubectl(&daemons));
+    show("Plexus's pods", kubectl(&["-n", "kube-system", "get", "pods", "-o", "wide"]));
+    for label in ["app=multus", "app.kubernetes.io/name=plexus-node"] {
+        let logs = ["-n", "kube-system", "logs", "-l", label, "--prefix", "--all-containers", "--tail=30"];
+        show(&format!("their logs ({label})"), kubectl(&logs));
+    }
     for node in nodes.iter().flat_map(|n| &n.names) {
         if let Some(nodes) = nodes {
             show(&format!("{node}: its network"), nodes.try_sh(node, "ip -br link; ip -br addr; ip route"));
             show(&format!("{node}: Plexus's log"), nodes.try_sh(node, "tail -n 40 /run/plexus.log"));
         }
     }
+}
+
+fn last(text: &str, count: usize) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(count)..].join("\n")
 }
 
 fn show(what: &str, said: Result<String, String>) {

@@ -1,11 +1,12 @@
 //! Access to the nodes of the cluster that `make e2e` makes. On any other cluster there is none.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::run;
+use crate::{eventually, run};
 
 /// The nodes of our own cluster.
 #[derive(Debug)]
@@ -58,18 +59,36 @@ impl Nodes {
         self.state.join(format!("n{}", number(node))).join(which)
     }
 
-    /// Changes the meta-plugin's configuration on a node until the answer is dropped. Pods made with it may outlive it: each has its record.
+    /// Changes the meta-plugin's configuration on a node, in the ConfigMap as a user does, until the answer is dropped. Pods made with it may
+    /// outlive it: each has its record.
     ///
     /// # Panics
-    /// If the configuration cannot be read or written.
+    /// If the configuration cannot be read or does not reach the node.
     #[must_use]
     pub fn configure(&self, node: &str, change: impl FnOnce(&mut Value)) -> Configured {
-        let file = self.dir(node, "etc-cni/net.d").join("10-multus.conf");
-        let original = std::fs::read_to_string(&file).expect("the node's configuration");
+        let path = format!("jsonpath={{.data.{node}\\.json}}");
+        let original = kubectl(&["get", "configmap", CONFIG_MAP, "-o", &path]).unwrap_or_else(|e| panic!("{e}"));
         let mut conf: Value = serde_json::from_str(&original).expect("the node's configuration is JSON");
         change(&mut conf);
-        replace(&file, &conf.to_string());
-        Configured { file, original }
+        let configured = Configured { node: node.to_owned(), file: self.configuration(node), original };
+        configured.publish(&conf.to_string()).unwrap_or_else(|e| panic!("{e}"));
+        configured
+    }
+
+    /// Where the runtime of a node finds the meta-plugin's configuration.
+    fn configuration(&self, node: &str) -> PathBuf {
+        self.dir(node, "etc-cni/net.d").join("10-multus.conf")
+    }
+
+    /// Waits until the nodes' [`Nodes::traces`] are `before` again.
+    ///
+    /// # Panics
+    /// If something stays.
+    pub fn as_before(&self, before: &[String]) {
+        eventually("the nodes are as before", || {
+            let now = self.traces();
+            if now == before { Ok(()) } else { Err(format!("{now:#?}, before {before:#?}")) }
+        });
     }
 
     /// Everything on all nodes that pods' networks consist of, a line each. What serves all pods and stays when the last one goes (the bridge,
@@ -98,23 +117,52 @@ impl Nodes {
     }
 }
 
+/// The ConfigMap of the article's file, with a key for each node (`tests/e2e/article`).
+const CONFIG_MAP: &str = "kube-multus-cfg";
+
 /// A node with another configuration; it gets its own back at the end.
 #[derive(Debug)]
 pub struct Configured {
+    node: String,
     file: PathBuf,
     original: String,
 }
 
-impl Drop for Configured {
-    fn drop(&mut self) {
-        replace(&self.file, &self.original);
+impl Configured {
+    /// Puts a text into the ConfigMap and waits until the node has it.
+    fn publish(&self, text: &str) -> Result<(), String> {
+        let patch = json!({"data": {format!("{}.json", self.node): text}}).to_string();
+        kubectl(&["patch", "configmap", CONFIG_MAP, "--type=merge", "-p", &patch])?;
+        let field = format!("spec.nodeName={}", self.node);
+        for attempt in 0..20 {
+            // The kubelet looks at a pod's volumes once a minute, or when something about the pod has changed.
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let mark = format!("e2e/looked-at={}.{attempt}", now.as_nanos());
+            kubectl(&["annotate", "pods", "-l", "app=multus", "--field-selector", &field, "--overwrite", &mark])?;
+            for _ in 0..25 {
+                if std::fs::read_to_string(&self.file).is_ok_and(|found| found == text) {
+                    return Ok(());
+                }
+                std::thread::sleep(Duration::from_millis(200));
+            }
+        }
+        Err(format!("the configuration of {} did not reach {}", self.node, self.file.display()))
     }
 }
 
-/// Replaces a file at once: the runtime watches the directory.
-fn replace(file: &Path, text: &str) {
-    let new = file.with_extension("new");
-    std::fs::write(&new, text).and_then(|()| std::fs::rename(&new, file)).expect("to write the node's configuration");
+impl Drop for Configured {
+    fn drop(&mut self) {
+        if let Err(e) = self.publish(&self.original) {
+            // Other tests would fail for a reason that is not theirs; two panics at once would end the program without diagnostics.
+            eprintln!("{} keeps a changed configuration: {e}", self.node);
+            assert!(std::thread::panicking(), "{e}");
+        }
+    }
+}
+
+/// `kubectl ARGUMENTS` in kube-system.
+fn kubectl(arguments: &[&str]) -> Result<String, String> {
+    run(Command::new("kubectl").args(["-n", "kube-system"]).args(arguments), "")
 }
 
 /// `3` of `node3`.

@@ -44,14 +44,16 @@ impl Test {
         available().then(|| Test::begin(name, Some(share())))
     }
 
+    /// Begins a test beside others that needs access to the nodes.
+    #[must_use]
+    pub fn with_nodes(name: &str) -> Option<Test> {
+        have_nodes().then(|| Test::new(name)).flatten()
+    }
+
     /// Begins a test that needs access to the nodes, and has the cluster for itself.
     #[must_use]
     pub fn on_nodes(name: &str) -> Option<Test> {
-        if available() && Nodes::find().is_none() {
-            skip_or_fail("nodes", "needs access to the nodes: only on the cluster that `make e2e` makes");
-            return None;
-        }
-        Test::alone(name)
+        have_nodes().then(|| Test::alone(name)).flatten()
     }
 
     /// A second namespace of this test.
@@ -305,6 +307,15 @@ fn available() -> bool {
     let there = std::env::var_os("KUBECONFIG").is_some();
     if !there {
         skip_or_fail("cluster", "needs a Kubernetes cluster: `make e2e`");
+    }
+    there
+}
+
+/// `true` also where there is no cluster at all, which is said for itself.
+fn have_nodes() -> bool {
+    let there = Nodes::find().is_some() || std::env::var_os("KUBECONFIG").is_none();
+    if !there {
+        skip_or_fail("nodes", "needs access to the nodes: only on the cluster that `make e2e` makes");
     }
     there
 }

@@ -28,16 +28,9 @@ impl Drop for Away<'_> {
     }
 }
 
-fn as_before(test: &Test, before: &[String]) {
-    eventually("the nodes are as before", || {
-        let now = test.nodes().traces();
-        if now == before { Ok(()) } else { Err(format!("{now:#?}")) }
-    });
-}
-
-/// How many sandboxes a node has.
-fn sandboxes(test: &Test, node: &str) -> usize {
-    test.nodes().sh(node, "ls /run/netns").lines().count()
+/// What runs on a node: a line for each container, sandboxes included.
+fn running(test: &Test, node: &str) -> String {
+    test.nodes().sh(node, "ctr -n k8s.io tasks ls -q | sort")
 }
 
 /// Makes a static pod, which the kubelet starts and ends without asking anyone, and returns its file.
@@ -61,7 +54,7 @@ fn a_pod_ends_while_the_api_server_is_away() {
     {
         let _away = Away::new(&test);
         std::fs::remove_file(&file).unwrap();
-        as_before(&test, &before);
+        test.nodes().as_before(&before);
     }
     test.none_left();
 }
@@ -71,15 +64,14 @@ fn a_pod_begins_while_the_api_server_is_away() {
     let Some(test) = Test::on_nodes("api-add") else { return };
     test.apply(&[blue()]);
     let node = &test.node_names()[0];
-    let before = sandboxes(&test, node);
+    let before = running(&test, node);
     let file;
     {
         let _away = Away::new(&test);
         file = static_pod(&test, node, &Pod::new("web").networks("blue@blue0"));
         // It must not come up without the network that it asks for.
         std::thread::sleep(std::time::Duration::from_secs(10));
-        let running = test.nodes().sh(node, "ctr -n k8s.io tasks ls -q | wc -l");
-        assert_eq!(running.trim(), before.to_string(), "no container runs");
+        assert_eq!(running(&test, node), before, "no container runs");
     }
     let name = format!("web-{node}");
     test.ready(&name);
@@ -87,6 +79,30 @@ fn a_pod_begins_while_the_api_server_is_away() {
     std::fs::remove_file(&file).unwrap();
     assert!(addresses["blue0"][0].starts_with("10.220.1."), "{addresses:?}");
     test.none_left();
+}
+
+/// A runtime may be late: the pod of that name is another one by now, or there is none. Neither gets a network.
+#[test]
+fn a_call_for_a_pod_that_was_replaced_or_is_gone() {
+    let Some(test) = Test::on_nodes("replaced") else { return };
+    let node = &test.node_names()[0];
+    test.start(&Pod::new("web").on(node));
+    let before = test.nodes().traces();
+    for (pod, why) in [("web", "UID"), ("nobody", "nobody")] {
+        let args = format!(
+            "IgnoreUnknown=1;K8S_POD_NAMESPACE=replaced;K8S_POD_NAME={pod};K8S_POD_INFRA_CONTAINER_ID=e2e;K8S_POD_UID=another"
+        );
+        // As the runtime calls, with the node's own configuration.
+        let call = format!(
+            "ip netns add e2e
+             CNI_COMMAND=ADD CNI_CONTAINERID=e2e CNI_NETNS=/run/netns/e2e CNI_IFNAME=eth0 CNI_PATH=/opt/cni/bin CNI_ARGS='{args}' \
+                 /opt/cni/bin/multus </etc/cni/net.d/10-multus.conf && echo SUCCESS
+             ip netns del e2e"
+        );
+        let said = test.nodes().sh(node, &call);
+        assert!(said.contains("\"code\"") && said.contains(why) && !said.contains("SUCCESS"), "{said}");
+    }
+    assert_eq!(test.nodes().traces(), before);
 }
 
 #[test]
@@ -97,7 +113,7 @@ fn a_definition_is_deleted_before_its_pod() {
     test.start(&Pod::new("web").networks("blue@blue0"));
     test.kubectl(&["delete", "net-attach-def", "blue"]);
     test.delete_all();
-    as_before(&test, &before);
+    test.nodes().as_before(&before);
 }
 
 /// An eviction or `--force` removes the pod from the API server first.
@@ -108,5 +124,5 @@ fn a_pod_is_deleted_by_force() {
     test.apply(&[blue()]);
     test.start(&Pod::new("web").networks("blue@blue0"));
     test.kubectl(&["delete", "pod", "web", "--force", "--grace-period=0"]);
-    as_before(&test, &before);
+    test.nodes().as_before(&before);
 }

@@ -1,8 +1,9 @@
 //! The article, step by step: two nginx pods with lo, eth0 (flannel) and net0 (macvlan on the node's network).
 
 use std::net::IpAddr;
+use std::process::Command;
 
-use e2e::{Test, eventually, get};
+use e2e::{Test, eventually, get, run};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use serde_json::json;
@@ -23,6 +24,16 @@ fn pod_ip(pod: &Pod) -> String {
 #[test]
 fn two_pods_have_lo_eth0_and_net0_answer_on_both_and_leave_nothing() {
     let Some(test) = Test::on_nodes("article") else { return };
+    // kubectl get pods --all-namespaces: the article's DaemonSet, by `make e2e` from deploy/article.
+    let daemons =
+        run(Command::new("kubectl").args(["-n", "kube-system", "get", "pods", "-l", "app=multus"]), "").unwrap();
+    let running = daemons.lines().filter(|l| l.split_whitespace().skip(1).take(2).eq(["2/2", "Running"])).count();
+    assert_eq!(running, test.node_names().len(), "{daemons}");
+    // ls /etc/cni/net.d: before the article there was nothing.
+    for node in test.node_names() {
+        assert_eq!(test.nodes().sh(&node, "ls /etc/cni/net.d").trim(), "10-multus.conf\nmultus.d");
+    }
+
     let before = test.nodes().traces();
     test.apply(&[nginx(2)]);
     let pods = test.all_ready(2);
@@ -52,10 +63,6 @@ fn two_pods_have_lo_eth0_and_net0_answer_on_both_and_leave_nothing() {
     let nets: Vec<IpAddr> = pods.iter().map(|p| test.address(&p.name_any(), "net0")).collect();
     assert_ne!(nets[0], nets[1]);
     test.delete_all();
-    let after = eventually("the nodes are as before", || {
-        let now = test.nodes().traces();
-        if now == before { Ok(now) } else { Err(format!("{now:#?}")) }
-    });
-    assert_eq!(after, before);
+    test.nodes().as_before(&before);
     assert_eq!(test.failed_sandboxes(), [""; 0]);
 }

@@ -61,8 +61,53 @@ fn namespaces_are_isolated() {
         conf["globalNamespaces"] = json!("global");
     });
     test.create(&Pod::new("refused").on(node).networks("foreign/blue"));
+    // Another default network is another tenant's network too.
+    test.create(&Pod::new("by-default").on(node).annotation("v1.multus-cni.io/default-network", "foreign/blue"));
     test.start(&Pod::new("allowed").on(node).networks("global/blue@blue0"));
     assert!(test.addresses("allowed")["blue0"][0].starts_with("10.231.2."));
-    let message = test.event("refused", "FailedCreatePodSandBox", "foreign");
-    assert!(message.contains("solat"), "says why: {message}");
+    for pod in ["refused", "by-default"] {
+        let message = test.event(pod, "FailedCreatePodSandBox", "foreign/blue");
+        assert!(message.contains("namespace isolation is on"), "says why: {message}");
+    }
+}
+
+/// `multusNamespace` is where names are looked up; pods of `systemNamespaces` get the cluster network alone.
+#[test]
+fn system_namespaces_get_the_cluster_network_alone() {
+    let Some(test) = Test::on_nodes("networks-of-all") else { return };
+    let node = &test.node_names()[0];
+    let system = test.beside("of-the-system");
+    let flannel = json!({"cniVersion": "0.4.0", "type": "flannel", "delegate": {"isDefaultGateway": true}});
+    test.apply(&[definition("flat", &flannel), definition("every", &macvlan("10.232.1.0/24"))]);
+    test.apply(&[definition("other", &macvlan("10.232.2.0/24"))]);
+    let _configured = test.nodes().configure(node, |conf| {
+        conf.as_object_mut().unwrap().remove("delegates");
+        conf["clusterNetwork"] = json!("flat");
+        conf["defaultNetworks"] = json!(["every"]);
+        conf["multusNamespace"] = json!("networks-of-all");
+        conf["systemNamespaces"] = json!(["of-the-system"]);
+    });
+    test.start(&Pod::new("web").on(node));
+    system.start(&Pod::new("web").on(node));
+    system.start(&Pod::new("other").on(node).annotation("v1.multus-cni.io/default-network", "other"));
+    assert!(test.addresses("web")["net1"][0].starts_with("10.232.1."));
+    let mut interfaces: Vec<String> = system.addresses("web").into_keys().collect();
+    interfaces.sort();
+    assert_eq!(interfaces, ["eth0", "lo"]);
+    assert!(system.addresses("other")["eth0"][0].starts_with("10.232.2."));
+}
+
+/// Pods wait for the file by which the default network says that it is ready.
+#[test]
+fn pods_wait_for_the_readiness_indicator() {
+    let Some(test) = Test::on_nodes("indicator") else { return };
+    let node = &test.node_names()[0];
+    let _configured = test.nodes().configure(node, |conf| conf["readinessindicatorfile"] = json!("/run/e2e-ready"));
+    test.create(&Pod::new("web").on(node));
+    let message = test.event("web", "FailedCreatePodSandBox", "/run/e2e-ready");
+    assert!(message.contains("readinessindicatorfile"), "{message}");
+    test.nodes().sh(node, "touch /run/e2e-ready");
+    test.ready("web");
+    test.nodes().sh(node, "rm /run/e2e-ready");
+    assert_eq!(test.addresses("web").len(), 3);
 }

@@ -1,6 +1,6 @@
 //! Many pods at once.
 
-use e2e::{Pod, Test, eventually, within};
+use e2e::{Pod, Test, within};
 use kube::ResourceExt;
 use serde_json::json;
 use std::time::Duration;
@@ -45,8 +45,5 @@ fn sixty_pods_per_node_come_and_go_at_once() {
         let left = test.kubectl(&["get", "pods", "-o", "name"]).lines().count();
         if left == 0 { Ok(()) } else { Err(format!("{left} are left")) }
     });
-    eventually("the nodes are as before", || {
-        let now = test.nodes().traces();
-        if now == before { Ok(()) } else { Err(format!("{now:#?}")) }
-    });
+    test.nodes().as_before(&before);
 }

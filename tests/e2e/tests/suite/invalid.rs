@@ -1,6 +1,6 @@
 //! What cannot be fulfilled: the pod does not come up, its event says what to fix, and once that is fixed it comes up by itself.
 
-use e2e::{Pod, Test, definition, eventually};
+use e2e::{Pod, Test, definition};
 use serde_json::json;
 
 /// The event that the kubelet makes of the plugin's error.
@@ -24,6 +24,21 @@ const INVALID: &[(&str, &str, &str)] = &[
     ("port", r#"[{"name": "blue", "portMappings": [{"hostPort": 70000, "containerPort": 80}]}]"#, "70000"),
     ("capability", r#"[{"name": "blue", "bandwidth": {"ingressRate": 1000, "ingressBurst": 1000}}]"#, "bandwidth"),
     ("wrong-type", r#"[{"name": 7}]"#, "name"),
+    (
+        "claim-and-ips",
+        r#"[{"name": "blue", "ips": ["10.210.1.9"], "ipam-claim-reference": "claim"}]"#,
+        "ipam-claim-reference",
+    ),
+    ("metric-alone", r#"[{"name": "blue", "default-route-metric": 50}]"#, "default-route-metric"),
+    (
+        "two-default-routes",
+        r#"[{"name": "blue", "default-route": ["10.210.1.1"]}, {"name": "blue", "default-route": ["10.210.1.2"]}]"#,
+        "default-route",
+    ),
+    ("burst", r#"[{"name": "blue", "bandwidth": {"ingressBurst": 1000}}]"#, "ingressRate"),
+    ("guid", r#"[{"name": "blue", "infiniband-guid": "02:11"}]"#, "02:11"),
+    ("cni-args", r#"[{"name": "blue", "cni-args": ["x"]}]"#, "cni-args"),
+    ("no-definition", "blue,green", "green"),
     ("same-interface", "blue@one,blue@one", "one"),
 ];
 
@@ -74,9 +89,10 @@ fn the_second_network_fails_and_all_is_undone() {
     test.apply(&[definition("good", &good), definition("bad", &bad)]);
     test.create(&Pod::new("web").networks("good,bad"));
     test.event("web", FAILED, "no-such-link");
+    // What fails last of all: every network is there when its gateway turns out to be nowhere.
+    let astray = json!([{"name": "good", "default-route": ["10.99.99.1"]}]).to_string();
+    test.create(&Pod::new("astray").networks(&astray));
+    test.event("astray", FAILED, "10.99.99.1");
     test.delete_all();
-    eventually("the nodes are as before", || {
-        let now = test.nodes().traces();
-        if now == before { Ok(()) } else { Err(format!("{now:#?}")) }
-    });
+    test.nodes().as_before(&before);
 }

@@ -4,9 +4,12 @@
 
 mod api_server;
 mod article;
+mod capabilities;
 mod configuration;
+mod default_routes;
 mod density;
 mod host_ports;
+mod installer;
 mod invalid;
 mod networks;
 mod pods;

@@ -65,8 +65,5 @@ fn a_static_pod_has_its_networks() {
     std::fs::remove_file(&file).unwrap();
     assert_eq!(addresses.len(), 3, "{addresses:?}");
     test.none_left();
-    eventually("the nodes are as before", || {
-        let now = test.nodes().traces();
-        if now == before { Ok(()) } else { Err(format!("{now:#?}")) }
-    });
+    test.nodes().as_before(&before);
 }

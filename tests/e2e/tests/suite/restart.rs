@@ -29,10 +29,7 @@ fn a_node_restarts_with_pods_on_it() {
         assert_eq!(addresses.lines().count(), 3, "{addresses}");
     }
     test.delete_all();
-    eventually("the nodes are as before: nothing of the pods from before the restart either", || {
-        let now = test.nodes().traces();
-        if now == before { Ok(()) } else { Err(format!("{now:#?}")) }
-    });
+    test.nodes().as_before(&before);
 }
 
 /// A kubelet restarts: running pods keep their networks, new ones get theirs.
