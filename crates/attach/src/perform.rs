@@ -90,7 +90,13 @@ impl Performer<'_> {
             for choice in mine {
                 self.links
                     .replace_default_route(&plan.netns, &attachment.ifname, &choice.gateways, choice.metric)
-                    .map_err(|e| context(e.context("key \"default-route\"")))?;
+                    .map_err(|e| {
+                        let addresses: Vec<String> = result.ips.iter().map(|ip| ip.address.to_string()).collect();
+                        let remedy =
+                            format!("each gateway must be on a network of the interface ({})", addresses.join(", "));
+                        let details = if e.details.is_empty() { remedy } else { format!("{}; {remedy}", e.details) };
+                        context(e.context("key \"default-route\"").with_details(details))
+                    })?;
                 result.routes.extend(default_route::routes(choice));
             }
             let runtime = self.runtime(plan.container(), attachment);

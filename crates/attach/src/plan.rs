@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 
 use cni::args::Args;
-use cni::conf::NetworkList;
+use cni::conf::{NetworkList, PluginConf};
 use cni::{Call, Code, Error, Json, Result, names};
 
 use crate::cluster::{Cluster, PodId};
@@ -278,7 +278,7 @@ impl Plan {
     ///
     /// # Errors
     /// Names the interface or the plugin, and the attachment.
-    pub fn check(&self, existing: &[String], find: impl Fn(&str) -> Result<()>) -> Result<()> {
+    pub fn check(&self, existing: &[String], find: impl Fn(&PluginConf) -> Result<()>) -> Result<()> {
         let existing: HashSet<&str> = existing.iter().map(String::as_str).collect();
         for attachment in &self.attachments {
             let context = |e: Error| e.context(attachment.describe());
@@ -289,7 +289,7 @@ impl Plan {
                 ))));
             }
             for plugin in &attachment.list.plugins {
-                find(&plugin.plugin_type).map_err(context)?;
+                find(plugin).map_err(context)?;
             }
         }
         Ok(())

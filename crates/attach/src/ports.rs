@@ -3,15 +3,17 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use cni::conf::PluginConf;
 use cni::{Call, Invoke, Result, Route};
 
 /// Runs delegates, and knows a little about them.
 pub trait Delegates: Invoke {
-    /// The plugin of type `plugin` can be run: it is compiled in, or there is a program of that name in `path`.
+    /// The plugin can be run: it is compiled in, or there is a program of its type in `path`. So can those that it runs itself (its IPAM
+    /// plugin), where it is compiled in; what a program does with these keys is its own affair.
     ///
     /// # Errors
-    /// If it is nowhere; the message says where it was searched.
-    fn find(&self, plugin: &str, path: &[PathBuf]) -> Result<()>;
+    /// If one is nowhere; the message says where it was searched.
+    fn find(&self, plugin: &PluginConf, path: &[PathBuf]) -> Result<()>;
 
     /// This DEL of this plugin removes the container's interface, and nothing of it needs the interface to be there. The interfaces of
     /// several such attachments can then be removed in one batch beforehand.

@@ -352,7 +352,7 @@ impl Attach<'_> {
     /// Every plugin of the attachment can be run.
     fn can_run(&self, performer: &Performer<'_>, entry: &Entry) -> bool {
         let mut plugins = entry.attachment.list.plugins.iter();
-        let missing = plugins.find_map(|p| self.delegates.find(&p.plugin_type, &performer.path).err());
+        let missing = plugins.find_map(|p| self.delegates.find(p, &performer.path).err());
         if let Some(e) = &missing {
             tracing::warn!("{} is not recorded, and its plugin cannot be asked: {e}", entry.attachment.describe());
         }

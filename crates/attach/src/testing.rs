@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use cni::conf::PluginConf;
 use cni::{Call, CniResult, Code, Command, Error, Invoke, Json, Result, Route, Version};
 
 use crate::{Delegates, PodLinks};
@@ -110,8 +111,9 @@ impl Invoke for Plugins {
 }
 
 impl Delegates for Plugins {
-    fn find(&self, plugin: &str, path: &[PathBuf]) -> Result<()> {
-        if self.missing.iter().any(|m| m == plugin) {
+    fn find(&self, plugin: &PluginConf, path: &[PathBuf]) -> Result<()> {
+        let plugin = &plugin.plugin_type;
+        if self.missing.contains(plugin) {
             return Err(Error::internal(format!("failed to find plugin {plugin:?} in path {path:?}")));
         }
         Ok(())

@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use attach::{Delegates, PodLinks};
-use cni::{Call, CniResult, Error, Invoke, Result, Route};
+use cni::conf::PluginConf;
+use cni::{Call, CniResult, Error, Invoke, Json, Result, Route};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use netlink::{Netns, NextHop, Rtnl};
 use plugins::{InProcess, Registry, kernel};
@@ -38,8 +39,22 @@ impl Invoke for NodePlugins<'_> {
 }
 
 impl Delegates for NodePlugins<'_> {
-    fn find(&self, plugin: &str, path: &[PathBuf]) -> Result<()> {
-        if self.compiled_in(plugin).is_some() { Ok(()) } else { cni::exec::find(plugin, path).map(|_| ()) }
+    fn find(&self, plugin: &PluginConf, path: &[PathBuf]) -> Result<()> {
+        let find =
+            |name: &str| if self.compiled_in(name).is_some() { Ok(()) } else { cni::exec::find(name, path).map(drop) };
+        find(&plugin.plugin_type)?;
+        if self.compiled_in(&plugin.plugin_type).is_none() {
+            return Ok(());
+        }
+        // Found missing by the plugin, they would be missed by its DEL too, and the attachment could never be undone.
+        let runs: &[&str] = if plugin.plugin_type == "flannel" { &["ipam", "delegate"] } else { &["ipam"] };
+        for key in runs {
+            let named = plugin.conf.get(key).and_then(|of| of.get("type")).and_then(Json::as_str);
+            if let Some(name) = named.filter(|name| !name.is_empty()) {
+                find(name).map_err(|e| e.context(format!("key \"{key}.type\"")))?;
+            }
+        }
+        Ok(())
     }
 
     fn owns_interface(&self, plugin: &str, del: &Call) -> bool {
@@ -115,5 +130,49 @@ impl PodLinks for Links {
         Err(Error::internal(format!(
             "the default route of {ifname} is not via {gateways:?} after it was set: {present:?}"
         )))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use cni::exec::Exec;
+
+    use super::*;
+
+    fn find(in_process: InProcess, conf: &str, path: &Path) -> Result<()> {
+        let exec = Exec { timeout: Duration::from_secs(1) };
+        let plugin = PluginConf::new(Json::parse(conf.as_bytes()).unwrap()).unwrap();
+        NodePlugins::new(Registry::new(in_process, &exec), in_process).find(&plugin, &[path.to_owned()])
+    }
+
+    /// A defect that there was: an IPAM plugin that is not there failed the ADD half-way, and then every DEL, so that records and namespaces
+    /// stayed for good.
+    #[test]
+    fn what_a_plugin_runs_is_looked_for_too() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("own"), "").unwrap();
+        let auto = |conf| find(InProcess::Auto, conf, dir.path());
+        for (conf, key) in [
+            (r#"{"type": "macvlan", "ipam": {"type": "nowhere"}}"#, "ipam.type"),
+            (r#"{"type": "flannel", "delegate": {"type": "nowhere"}}"#, "delegate.type"),
+            (r#"{"type": "nowhere"}"#, "nowhere"),
+        ] {
+            let error = auto(conf).unwrap_err().to_string();
+            assert!(error.contains(key) && error.contains("nowhere") && error.contains("install"), "{error}");
+        }
+        for conf in [
+            r#"{"type": "macvlan", "ipam": {"type": "host-local"}}"#,
+            r#"{"type": "macvlan", "ipam": {"type": "own"}}"#,
+            r#"{"type": "macvlan", "ipam": {}}"#,
+            r#"{"type": "own", "ipam": {"type": "inside-of-it"}}"#,
+        ] {
+            auto(conf).unwrap();
+        }
+        // As programs, all of them are their own affair, and have to be there.
+        find(InProcess::Never, r#"{"type": "own", "ipam": {"type": "nowhere"}}"#, dir.path()).unwrap();
+        find(InProcess::Never, r#"{"type": "macvlan"}"#, dir.path()).unwrap_err();
     }
 }

@@ -117,11 +117,11 @@ fn interface_names_must_differ() {
 #[test]
 fn existing_interfaces_and_missing_plugins_are_found() {
     let plan = plan(&article("/x".as_ref())).unwrap();
-    let found = |_: &str| Ok(());
+    let found = |_: &PluginConf| Ok(());
     assert!(plan.check(&["lo".into(), "net1".into()], found).is_ok());
     let error = plan.check(&["lo".into(), "net0".into()], found).unwrap_err();
     assert!(error.message.contains("network \"multus-demo-0\" interface net0"), "{error}");
-    let missing = |plugin: &str| match plugin {
+    let missing = |plugin: &PluginConf| match plugin.plugin_type.as_str() {
         "flannel" => Err(Error::internal("nowhere")),
         _ => Ok(()),
     };

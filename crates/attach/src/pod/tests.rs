@@ -356,6 +356,15 @@ fn two_networks_cannot_both_have_the_default_route() {
 }
 
 #[test]
+fn a_gateway_that_cannot_be_reached_is_named_with_the_interfaces_networks() {
+    let mut world =
+        World::networks(r#"[{"name": "lan", "default-route": ["192.0.2.1"], "default-route-metric": 500}]"#);
+    world.links.stuck = true;
+    let error = world.add().unwrap_err().to_string();
+    assert!(error.contains("key \"default-route\"") && error.contains("on a network of the interface (10."), "{error}");
+}
+
+#[test]
 fn a_default_route_that_cannot_be_set_undoes_everything() {
     let mut world = World::networks(r#"[{"name": "lan", "default-route": ["10.1.1.1"]}]"#);
     world.links.stuck = true;
