@@ -260,3 +260,16 @@ fn bring_up(rtnl: &mut Rtnl, call: &Call, conf: &Conf, plan: Option<&Plan>) -> R
     plan.apply(rtnl, &target, Settings { dad: conf.dad, arp_notify: true, ndisc_notify: true })?;
     Ok(link)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documentation_is_current() {
+        let section = testkit::Document::open("configuration.md").section("### macvlan");
+        let mut known = testkit::keys::<Raw>();
+        known.insert("mode".to_owned(), ["bridge", "private", "vepa", "passthru"].map(str::to_owned).to_vec());
+        assert_eq!(section.differences(&known), [""; 0]);
+    }
+}

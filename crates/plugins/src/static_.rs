@@ -162,3 +162,15 @@ fn ip_config(text: &str, gateway: Option<IpAddr>) -> Option<IpConfig> {
     };
     Some(IpConfig { interface: None, address, gateway })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documentation_is_current() {
+        let section = testkit::Document::open("configuration.md").section("### static");
+        let known = testkit::keys::<NetConf>();
+        assert_eq!(section.differences(&known), [""; 0]);
+    }
+}

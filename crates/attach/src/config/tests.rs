@@ -1,4 +1,5 @@
 use proptest::prelude::*;
+use testkit::{Document, document, keys};
 
 use super::*;
 use crate::testing::json;
@@ -68,6 +69,31 @@ fn a_mistake_is_named() {
         let error = read(text).unwrap_err();
         assert_eq!(error.code, Code(code), "{text}: {error}");
         assert!(error.to_string().contains(word), "{text}: {error}");
+    }
+}
+
+/// docs/configuration.md: every key, and no other; a key set to its documented default changes nothing.
+#[test]
+fn the_documentation_is_current() {
+    let section = Document::open("configuration.md").section("## The meta-plugin");
+    let mut known = keys::<Wire>();
+    // A delegate's, which `plan` reads.
+    known.insert("masterplugin".to_owned(), Vec::new());
+    assert_eq!(section.differences(&known), [""; 0]);
+
+    let without = format!("{:?}", read("{}").unwrap());
+    for (key, row) in section.keys().into_iter().filter(|(key, _)| key != "masterplugin") {
+        let Some(default) = document::code(&row[1]).next() else {
+            assert!(row[1].starts_with('—'), "{key}: neither a default nor a reason for none: {}", row[1]);
+            continue;
+        };
+        let mut value = json(default);
+        for part in key.split('.').rev() {
+            let mut object = Json::object();
+            object.set(part, value);
+            value = object;
+        }
+        assert_eq!(format!("{:?}", Config::read(&value).unwrap()), without, "{key}");
     }
 }
 

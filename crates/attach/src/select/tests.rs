@@ -122,3 +122,23 @@ proptest! {
         prop_assert_eq!(all(&short), all(&long));
     }
 }
+
+/// docs/annotations.md: every key of an element, and no other.
+#[test]
+fn the_documentation_is_current() {
+    let section = testkit::Document::open("annotations.md").section("## The JSON form");
+    assert_eq!(section.differences(&testkit::keys::<Element>()), [""; 0]);
+}
+
+/// The messages that it quotes are those that these values get.
+#[test]
+fn the_documented_errors_are_current() {
+    let rows = testkit::Document::open("annotations.md").section("## What errors say").rows();
+    assert!(rows.len() > 10);
+    let cell = |text: &str| text.trim_matches('`').to_owned();
+    let documented: Vec<_> = rows.iter().map(|row| (cell(&row[0]), cell(&row[1]))).collect();
+    let told =
+        |value: &str| refused(value).strip_prefix(&format!("annotation {NETWORKS}: ")).unwrap_or_default().to_owned();
+    let actual: Vec<_> = documented.iter().map(|(value, _)| (value.clone(), told(value))).collect();
+    assert_eq!(documented, actual);
+}

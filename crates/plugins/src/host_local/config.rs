@@ -166,3 +166,17 @@ fn parse_resolv_conf(text: &str) -> Dns {
     }
     dns
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documentation_is_current() {
+        let section = testkit::Document::open("configuration.md").section("### host-local");
+        let mut known = testkit::keys::<NetConf>();
+        // Read apart, for DEL.
+        known.insert("ipam.dataDir".to_owned(), Vec::new());
+        assert_eq!(section.differences(&known), [""; 0]);
+    }
+}

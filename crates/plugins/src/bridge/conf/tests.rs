@@ -51,3 +51,12 @@ fn bad_ids_are_named() {
         assert!(error.message.contains(message), "{text}: {error}");
     }
 }
+
+#[test]
+fn the_documentation_is_current() {
+    let section = testkit::Document::open("configuration.md").section("### bridge");
+    let mut known = testkit::keys::<Raw>();
+    // Chosen by `masquerade`, from text.
+    known.insert("ipMasqBackend".to_owned(), ["nftables", "iptables"].map(str::to_owned).to_vec());
+    assert_eq!(section.differences(&known), [""; 0]);
+}
