@@ -144,6 +144,73 @@ fn every_annotation() {
     assert_eq!(seen.difference(&named).collect::<Vec<_>>(), [""; 0]);
 }
 
+/// The pieces between placeholders of every string in the code.
+fn pieces(code: &str) -> Vec<String> {
+    let mut pieces = Vec::new();
+    let mut chars = code.chars().peekable();
+    while let Some(c) = chars.next() {
+        if c == '\'' && chars.next_if_eq(&'"').is_some() {
+            continue;
+        }
+        if c != '"' {
+            continue;
+        }
+        let mut piece = String::new();
+        while let Some(c) = chars.next() {
+            match c {
+                '"' => break,
+                '\\' => match chars.next() {
+                    Some('\n') => while chars.next_if(|c| c.is_whitespace()).is_some() {},
+                    Some(escaped) => piece.push(escaped),
+                    None => break,
+                },
+                '{' if chars.next_if_eq(&'{').is_none() => {
+                    while chars.next_if(|c| *c != '}').is_some() {}
+                    pieces.push(std::mem::take(&mut piece));
+                }
+                '}' => {
+                    if chars.next_if_eq(&'}').is_some() {
+                        piece.push('}');
+                    }
+                }
+                c => piece.push(c),
+            }
+        }
+        pieces.push(piece);
+    }
+    pieces.retain(|piece| piece.trim().len() >= 8);
+    pieces
+}
+
+/// How much of a message is in the code, in percent. The rest is names, numbers, and what others say.
+fn covered(message: &str, pieces: &[String]) -> usize {
+    let mut found = vec![false; message.len()];
+    for piece in pieces {
+        // The document may cut a message short.
+        for (at, _) in message.match_indices(piece.trim()) {
+            found[at..at + piece.trim().len()].fill(true);
+        }
+    }
+    found.iter().filter(|f| **f).count() * 100 / message.len()
+}
+
+/// The messages that the document explains are printed by the code, not by one of a year ago.
+#[test]
+fn every_message_of_the_troubleshooting() {
+    let code = crates(&["attach", "cni", "k8s", "netlink", "node", "plugins"]);
+    let pieces: Vec<String> = code.iter().flat_map(|(_, code)| pieces(code)).collect();
+    let mut seen = 0;
+    for row in Document::open("troubleshooting.md").rows() {
+        let Some(message) = document::code(&row[0]).next().filter(|m| m.len() > 50 && !m.starts_with("kubectl")) else {
+            continue;
+        };
+        seen += 1;
+        let covered = covered(message, &pieces);
+        assert!(covered >= 45, "only {covered} % of this are in the code, is it still printed? {message}");
+    }
+    assert!(seen > 20, "only {seen} messages were found");
+}
+
 #[test]
 fn every_option_of_the_manifests_configuration() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/base/configmap.yaml");
@@ -298,4 +365,39 @@ fn the_examples_work() {
         }
     }
     assert!(tried > 8, "only {tried} examples were found");
+}
+
+/// Where links lead: to a file that is there, and to a heading in it.
+#[test]
+fn links() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut files: Vec<PathBuf> = documents().iter().map(|name| top.join("docs").join(name)).collect();
+    files.extend(
+        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "deploy/README.md", "tests/e2e/README.md"]
+            .map(|f| top.join(f)),
+    );
+    // As GitHub makes them.
+    let anchor = |heading: &str| {
+        let text = heading.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+        text.chars().filter(|c| c.is_alphanumeric() || "-_".contains(*c)).collect::<String>()
+    };
+    let mut broken = Vec::new();
+    for file in &files {
+        let text = std::fs::read_to_string(file).unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if link.contains("://") {
+                continue;
+            }
+            let (path, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = if path.is_empty() { file.clone() } else { file.with_file_name(path) };
+            let there = match std::fs::read_to_string(&target) {
+                Ok(text) if !heading.is_empty() => text.lines().any(|l| l.starts_with('#') && anchor(l) == heading),
+                read => read.is_ok() || target.is_dir(),
+            };
+            if !there {
+                broken.push(format!("{}: {link}", file.display()));
+            }
+        }
+    }
+    assert_eq!(broken, [""; 0]);
 }
