@@ -3,21 +3,20 @@
 //! A DEL that has its record asks nothing, so it must not even read a credential.
 
 use std::cell::OnceCell;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use attach::cluster::{Cluster, Definition, Event, Pod, PodId};
 use cni::{Code, Error, Result};
 use k8s_openapi::api::core::v1::Event as ApiEvent;
+use kube::Client;
 use kube::api::{Patch, PatchParams, PostParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
 use serde_json::json;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::Instant;
 
+use crate::access::Access;
 use crate::retry::{Failure, Verdict, until};
-use crate::{NetworkAttachmentDefinition, event, pod};
+use crate::{Credentials, NetworkAttachmentDefinition, connection, event, pod};
 
 /// How long one question may take, all tries together. Kubelet gives a sandbox 2 minutes (its `runtimeRequestTimeout`).
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
@@ -27,15 +26,6 @@ const EVENT_DEADLINE: Duration = Duration::from_secs(2);
 const RESOURCE_NAME: &str = "k8s.v1.cni.cncf.io/resourceName";
 /// The annotation that the result is written to.
 const NETWORK_STATUS: &str = "k8s.v1.cni.cncf.io/network-status";
-
-/// Who we are to the API server.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Credentials {
-    /// A kubeconfig file.
-    Kubeconfig(PathBuf),
-    /// The service account of the pod that this process runs in; its token file is read again as it rotates.
-    ServiceAccount,
-}
 
 /// The API server.
 pub struct Api {
@@ -71,28 +61,9 @@ impl Api {
             .enable_time()
             .build()
             .map_err(|e| Error::internal(format!("failed to start the Kubernetes client: {e}")))?;
-        let client = runtime.block_on(async {
-            let mut config = match &self.credentials {
-                Credentials::Kubeconfig(path) => {
-                    let wrong = |e: &dyn std::fmt::Display| {
-                        Error::config(format!(
-                            "failed to read kubeconfig {}: {e}; check key \"kubeconfig\" of the configuration",
-                            path.display()
-                        ))
-                    };
-                    let file = Kubeconfig::read_from(path).map_err(|e| wrong(&e))?;
-                    Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.map_err(|e| wrong(&e))?
-                }
-                Credentials::ServiceAccount => Config::incluster().map_err(|e| {
-                    Error::config(format!("failed to use the pod's service account: {e}; set key \"kubeconfig\""))
-                })?,
-            };
-            // Retries are ours: kube's repeat only 429, 503, 504, and know no deadline.
-            config.default_retry = false;
-            config.connect_timeout = Some(Duration::from_secs(5));
-            Client::try_from(config)
-                .map_err(|e| Error::config(format!("failed to make a Kubernetes client: {}", crate::retry::text(&e))))
-        })?;
+        let access = Access::new(&self.credentials)?;
+        // kube's client starts a task of its own.
+        let client = runtime.block_on(async { connection::client(access) })?;
         Ok(Session { runtime, client })
     }
 

@@ -3,7 +3,9 @@
 //! Owns: the NetworkAttachmentDefinition CRD and the client behind [`attach::cluster::Cluster`]: who we are, deadlines, which failures are
 //! worth another try. Decides nothing about networks.
 
+mod access;
 mod client;
+mod connection;
 mod definition;
 mod devices;
 mod event;
@@ -11,7 +13,8 @@ mod node;
 mod pod;
 mod retry;
 
-pub use client::{Api, Credentials};
+pub use access::Credentials;
+pub use client::Api;
 pub use definition::{NetworkAttachmentDefinition, NetworkAttachmentDefinitionSpec, crd};
 pub use devices::Kubelet;
 pub use node::Node;

@@ -25,6 +25,8 @@ pub(crate) enum Verdict {
 pub(crate) fn judge(error: &kube::Error) -> Verdict {
     let kube::Error::Api(status) = error else {
         return match error {
+            // A token file that is not there: nothing that the server could do about.
+            kube::Error::Service(e) if e.is::<cni::Error>() => Verdict::Final,
             // Connection refused, reset, timed out, TLS handshake cut off: the server is away or just coming up.
             kube::Error::Service(_) | kube::Error::HyperError(_) => Verdict::Transient,
             _ => Verdict::Final,
