@@ -2,7 +2,7 @@
 
 export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/local/sbin:/usr/sbin:/sbin
 
-.PHONY: help demo demo-clean test e2e bench build image
+.PHONY: help demo demo-clean test e2e bench bench-cluster build image
 
 help:
 	@echo 'make demo         the article: two pods with lo, eth0 (flannel) and net0 (macvlan), in a world of namespaces'
@@ -10,6 +10,7 @@ help:
 	@echo 'make test         every test tier'
 	@echo 'make e2e          the suite on a real Kubernetes: three nodes on this machine, or the cluster of KUBECONFIG'
 	@echo 'make bench        Plexus, the Go plugins and the kernel floor, side by side'
+	@echo 'make bench-cluster  Plexus and Multus with a real API server, on a cluster of one node'
 	@echo 'make build        the static binary'
 	@echo 'make image        the container image: the static binary and nothing else'
 
@@ -27,6 +28,9 @@ e2e:
 
 bench:
 	@cargo xtask bench
+
+bench-cluster:
+	@cargo xtask bench-cluster
 
 build:
 	@cargo xtask build

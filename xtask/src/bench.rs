@@ -2,6 +2,7 @@
 
 mod chain;
 mod chart;
+pub(crate) mod cluster;
 mod counts;
 mod floor;
 mod hostlocal;
@@ -125,21 +126,31 @@ pub(crate) fn run(size: &Size, plugins: Option<PathBuf>, save: bool) -> Result<(
     }
 }
 
-/// Puts a results file into docs/performance.md (its table, between two marks) and docs/performance.svg.
+/// Puts a results file into docs/performance.md (its table, between two marks); the file of `bench` into docs/performance.svg too.
 ///
 /// # Errors
 /// If a file cannot be read or written, or the marks are missing.
 pub(crate) fn document(file: &Path) -> Result<()> {
-    let results: Results = serde_json::from_slice(&fs::read(file)?).with_context(|| file.display().to_string())?;
+    let text = fs::read(file).with_context(|| file.display().to_string())?;
     let docs = binary::root().join("docs");
+    if file.to_string_lossy().ends_with("-cluster.json") {
+        let results: cluster::Results = serde_json::from_slice(&text)?;
+        return put(&docs, "cluster", &results.table());
+    }
+    let results: Results = serde_json::from_slice(&text)?;
     fs::write(docs.join("performance.svg"), chart::svg(&results))?;
+    put(&docs, "table", &results.table())
+}
+
+/// Replaces what is between `<!-- MARK: begin -->` and `<!-- MARK: end -->` in docs/performance.md.
+fn put(docs: &Path, mark: &str, table: &str) -> Result<()> {
     let page = docs.join("performance.md");
     let text = fs::read_to_string(&page)?;
-    const MARKS: [&str; 2] = ["<!-- table: begin -->\n", "<!-- table: end -->"];
-    let (before, rest) = text.split_once(MARKS[0]).context("docs/performance.md has no begin mark")?;
-    let (_, after) = rest.split_once(MARKS[1]).context("docs/performance.md has no end mark")?;
-    let table = results.table();
-    fs::write(&page, format!("{before}{}```text\n{}\n```\n{}{after}", MARKS[0], table.trim_end(), MARKS[1]))?;
+    let [begin, end] = [format!("<!-- {mark}: begin -->\n"), format!("<!-- {mark}: end -->")];
+    let missing = || format!("docs/performance.md has no marks \"{mark}\"");
+    let (before, rest) = text.split_once(&begin).with_context(missing)?;
+    let (_, after) = rest.split_once(&end).with_context(missing)?;
+    fs::write(&page, format!("{before}{begin}```text\n{}\n```\n{end}{after}", table.trim_end()))?;
     Ok(())
 }
 

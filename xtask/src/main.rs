@@ -57,7 +57,19 @@ enum Task {
         #[arg(long)]
         dry: bool,
     },
-    /// Put a results file into docs/performance.md and docs/performance.svg.
+    /// Measure an ADD with a real API server, Plexus against Multus, on a cluster of one node.
+    BenchCluster {
+        /// Pods of each, one at a time.
+        #[arg(long, default_value_t = 100)]
+        rounds: usize,
+        /// A plexus-node with Kubernetes in it to measure instead of building one.
+        #[arg(long, value_name = "FILE")]
+        binary: Option<PathBuf>,
+        /// Do not keep the results in bench/results/.
+        #[arg(long)]
+        dry: bool,
+    },
+    /// Put a results file into docs/performance.md, and that of `bench` into docs/performance.svg.
     BenchDocs {
         /// The file.
         file: PathBuf,
@@ -71,6 +83,12 @@ enum Task {
     /// Inside the benchmark's namespaces: the measuring.
     #[command(hide = true)]
     BenchRun(bench::Plan),
+    /// On the node: the measuring of `bench-cluster`.
+    #[command(hide = true)]
+    BenchClusterRun {
+        /// What is to be measured.
+        plan: PathBuf,
+    },
     /// Inside the demo's namespaces: the story.
     #[command(hide = true)]
     DemoWorld(demo::Story),
@@ -94,6 +112,8 @@ fn main() -> ExitCode {
         Task::Demo { keep, binary } => demo::run(keep, binary),
         Task::Test { tiers } => suite::run(&tiers),
         Task::Bench { size, binary, dry } => bench::run(&size, binary, !dry),
+        Task::BenchCluster { rounds, binary, dry } => bench::cluster::run(rounds, binary, !dry),
+        Task::BenchClusterRun { plan } => bench::cluster::measure(&plan),
         Task::BenchDocs { file } => bench::document(&file),
         Task::Image(options) => image::run(&options),
         Task::BenchRun(plan) => bench::measure(&plan),

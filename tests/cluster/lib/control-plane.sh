@@ -48,7 +48,18 @@ outside_down() {
     if [[ -s $CLUSTER/ip_forward ]]; then sysctl -qw net.ipv4.ip_forward="$(cat "$CLUSTER/ip_forward")"; fi
 }
 
+# Every request, once, when it is answered: who, what, which answer; no bodies.
+audit() {
+    cat >"$CLUSTER/audit.yaml" <<YAML
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules: [{level: Metadata}]
+YAML
+}
+
 control_plane_up() {
+    audit
     spawn etcd etcd --data-dir "$CLUSTER/etcd" --listen-client-urls http://127.0.0.1:2379 --advertise-client-urls http://127.0.0.1:2379 \
         --listen-peer-urls http://127.0.0.1:2380 --unsafe-no-fsync --log-level warn
     # shellcheck disable=SC2086 # API_ARGS are words
@@ -57,7 +68,8 @@ control_plane_up() {
         --service-account-key-file="$PKI/sa.pub" --service-account-signing-key-file="$PKI/sa.key" \
         --service-account-issuer=https://kubernetes.default.svc --authorization-mode=Node,RBAC --enable-admission-plugins=NodeRestriction \
         --allow-privileged --kubelet-preferred-address-types=InternalIP --kubelet-client-certificate="$PKI/admin.crt" \
-        --kubelet-client-key="$PKI/admin.key" --advertise-address=10.99.0.1 --bind-address=0.0.0.0 ${API_ARGS:-}
+        --kubelet-client-key="$PKI/admin.key" --advertise-address=10.99.0.1 --bind-address=0.0.0.0 --audit-policy-file="$CLUSTER/audit.yaml" \
+        --audit-log-path="$LOG/audit.json" ${API_ARGS:-}
     wait_for 240 kubectl get --raw /readyz
     spawn controllers kube-controller-manager --kubeconfig="$CLUSTER/admin.conf" --service-account-private-key-file="$PKI/sa.key" \
         --root-ca-file="$PKI/ca.crt" --use-service-account-credentials --allocate-node-cidrs=true --cluster-cidr=10.244.0.0/16 \
