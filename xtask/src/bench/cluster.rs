@@ -282,7 +282,9 @@ impl Audit {
                 let of = object.subresource.as_ref().map_or(String::new(), |s| format!("/{s}"));
                 let what = format!("{} {}{of}", entry.verb, object.resource);
                 let code = entry.response_status.as_ref().map_or(0, |s| s.code);
-                ensure!((200..300).contains(&code), "{account}: {what} was answered with {code}");
+                // Multus does not wait for its events: some are cut off by its end.
+                let events_too = object.resource == "events";
+                ensure!(events_too || (200..300).contains(&code), "{account}: {what} was answered with {code}");
                 if object.resource == "events" {
                     events += 1
                 } else {
