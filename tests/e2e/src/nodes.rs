@@ -95,23 +95,17 @@ impl Nodes {
     /// tables, host-local's index and memory of the address it gave last, locks) is left out.
     #[must_use]
     pub fn traces(&self) -> Vec<String> {
+        // Every rule for a pod names its address.
+        let look = "set -e
+            ip -o link | awk -F': ' '$2 !~ /^(lo|eth0@.*|eth0|cni0)$/ { print \"link\", $2 }'
+            ip -o addr | awk '$2 !~ /^(lo|cni0)$/ && $4 !~ /^fe80/ { print \"address\", $2, $4 }'
+            ls /run/netns | sed 's/^/namespace /'
+            find /var/lib/cni -type f ! -name 'last_reserved_ip*' ! -name lock ! -name .plexus-index -printf 'file %p\\n' | sort
+            rules=$(nft list ruleset)
+            echo \"$rules\" | sed -nE '/10[.]244[.][0-9]+[.][0-9]+([^/.0-9]|$)/s/^[ \t]*/rule /p'";
         let mut traces = Vec::new();
         for node in &self.names {
-            let mut add =
-                |kind: &str, text: String| traces.extend(text.lines().map(|l| format!("{node}: {kind} {}", l.trim())));
-            add("link", self.sh(node, "ip -o link | awk -F': ' '$2 !~ /^(lo|eth0@.*|eth0|cni0)$/ { print $2 }'"));
-            add("address", self.sh(node, "ip -o addr | awk '$2 !~ /^(lo|cni0)$/ && $4 !~ /^fe80/ { print $2, $4 }'"));
-            add("namespace", self.sh(node, "ls /run/netns"));
-            add(
-                "file",
-                self.sh(
-                    node,
-                    "find /var/lib/cni -type f ! -name 'last_reserved_ip*' ! -name lock ! -name .plexus-index",
-                ),
-            );
-            // Every rule for a pod names its address.
-            let rules = "nft list ruleset 2>/dev/null | grep -E '10[.]244[.][0-9]+[.][0-9]+([^/.0-9]|$)' || true";
-            add("rule", self.sh(node, rules));
+            traces.extend(self.sh(node, look).lines().map(|line| format!("{node}: {line}")));
         }
         traces
     }

@@ -240,7 +240,7 @@ fn the_base_follows_the_primary_network_and_the_token() {
     another_token(nodes, node, &second);
     kubectl(&["rollout", "status", "daemonset/plexus-node", "--timeout=120s"]);
     start("rotated");
-    let answers = ["get pods", "patch pods/status", "list pods", "get secrets", "delete pods"]
+    let answers = ["get pods", "patch pods --subresource=status", "list pods", "get secrets", "delete pods"]
         .map(|what| can_i(nodes, node, what));
     assert_eq!(answers, ["yes", "yes", "no", "no", "no"]);
 
