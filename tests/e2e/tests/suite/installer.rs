@@ -206,7 +206,7 @@ fn the_base_follows_the_primary_network_and_the_token() {
     nodes.sh(node, &format!("mv {dir}/10-flannel.conflist {dir}/05-flannel.conflist"));
     follows(nodes, node, "renamed", "/plugins/0/clusterNetwork", &json!(format!("{dir}/05-flannel.conflist")));
     start("renamed");
-    nodes.sh(node, &format!("mv {dir}/05-flannel.conflist /run/flannel.conflist"));
+    nodes.sh(node, &format!("mv {dir}/05-flannel.conflist /etc/cni/aside"));
     write(&nodes.dir(node, "etc-cni/net.d/05-flannel.conflist"), CHANGED, 0o644);
     follows(nodes, node, "changed", "/cniVersion", &json!("0.4.0"));
     follows(nodes, node, "its capabilities", "/plugins/0/capabilities", &json!({"bandwidth": true}));
@@ -221,7 +221,7 @@ fn the_base_follows_the_primary_network_and_the_token() {
     });
     assert_eq!(generated(nodes, node).unwrap(), last, "pods that are deleted need it");
     test.kubectl(&["delete", "pod", "changed"]);
-    nodes.sh(node, &format!("mv /run/flannel.conflist {dir}/10-flannel.conflist"));
+    nodes.sh(node, &format!("mv /etc/cni/aside {dir}/10-flannel.conflist"));
     follows(nodes, node, "there again", "/plugins/0/clusterNetwork", &json!(format!("{dir}/10-flannel.conflist")));
     eventually("the pod is ready", || installer(node).and_then(|p| is_ready(&p).then_some(()).ok_or("not yet".into())));
 
