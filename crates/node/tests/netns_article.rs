@@ -141,6 +141,28 @@ fn a_failing_network_leaves_no_half_made_pod() {
     assert_eq!(world.everything(), before);
 }
 
+/// Only the plugin that is missing could undo what it was asked for: nothing is attached, nothing is recorded, and the DEL succeeds.
+#[test]
+fn a_missing_ipam_plugin_leaves_nothing_that_no_del_could_remove() {
+    if !root() {
+        return;
+    }
+    let world = World::new();
+    let conf = r#"{"cniVersion": "1.0.0", "name": "n", "type": "multus", "delegates": [
+        {"type": "flannel"}, {"type": "macvlan", "master": "eth0", "ipam": {"type": "no-such-ipam"}}]}"#;
+    let before = world.everything();
+    let pod = Pod::new("c1");
+    let error = world.cni("multus", "ADD", &pod, "eth0", conf).unwrap_err();
+    let message = error["msg"].as_str().unwrap();
+    assert!(
+        message.contains("\"ipam.type\"") && message.contains("no-such-ipam") && message.contains("net1"),
+        "{error}"
+    );
+    assert_eq!(pod.links(), ["lo"]);
+    world.cni("multus", "DEL", &pod, "eth0", conf).unwrap();
+    assert_eq!(world.everything(), before);
+}
+
 #[test]
 fn the_same_by_programs_instead_of_in_process() {
     if !root() {
