@@ -64,6 +64,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if size > LIMIT {
         bail!("the image has {size} bytes, more than the {LIMIT} it may have");
     }
+    // Beside it the program alone, for nodes that get it without a container (deploy/ansible).
+    let program = output.with_file_name(PROGRAM);
+    let temporary = output.with_file_name(format!("{PROGRAM}.tmp"));
+    fs::copy(&binary, &temporary).with_context(|| format!("copy {} to {}", binary.display(), temporary.display()))?;
+    fs::rename(&temporary, &program)?;
     eprintln!(
         "{} by {}: {:.1} MB in {}",
         options.name,

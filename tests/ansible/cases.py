@@ -1,0 +1,282 @@
+"""The cases, in the order of a cluster's life. Each leaves the cluster as the next one expects it."""
+
+import os
+import re
+import subprocess
+
+import world
+from world import kube, kubectl
+
+FOLDER = world.TOP / "deploy/ansible"
+PLAYBOOKS = ("kube-install.yml", "multus-cni.yml", "multus-remove.yml")
+MULTUS = "pod_network_type=multus"
+
+
+class Playbooks:
+    """ansible-playbook, with this run's files."""
+
+    def __init__(self, venv, folder, image):
+        self.venv, self.folder, self.image = venv, folder, image
+        self.environment = {
+            **os.environ,
+            "PATH": f"{venv}/bin:{os.environ['PATH']}",
+            "ANSIBLE_HOME": str(folder / "ansible"),
+            "ANSIBLE_NOCOLOR": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+
+    def call(self, *command, inside=()):
+        """A program of the venv, perhaps inside of a namespace: exit status and what it said."""
+        done = subprocess.run(
+            [*inside, *map(str, command)], cwd=FOLDER, env=self.environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+        )
+        return done.returncode, done.stdout
+
+    def play(self, inventory, playbook, *options, inside=()):
+        """Exit status, what it said, and how much changed on all hosts."""
+        files = f"plexus_program={self.image}/plexus-node plexus_image_archive={self.image}/plexus-node.tar"
+        status, said = self.call("ansible-playbook", "-i", inventory, playbook, "-e", files, *options, inside=inside)
+        return status, said, sum(int(n) for n in re.findall(r" changed=(\d+)", said))
+
+    def changes(self, inventory, playbook, *options, inside=()):
+        """How much changed in a run that must succeed."""
+        status, said, changed = self.play(inventory, playbook, *options, inside=inside)
+        assert status == 0, f"{playbook} {' '.join(options)}: exit status {status}\n{said}"
+        return changed
+
+    def fails(self, inventory, playbook, *options, says, inside=()):
+        """A run that must fail with this sentence, wherever its lines are broken."""
+        status, said, _ = self.play(inventory, playbook, *options, inside=inside)
+        assert status and says in " ".join(said.split()), f"{playbook} {' '.join(options)}: exit status {status}, without: {says}\n{said}"
+
+
+def variables(*assignments):
+    """Arguments that set variables."""
+    return [word for assignment in assignments for word in ("-e", assignment)]
+
+
+def unchanged(nodes, before, what):
+    """The cluster is as it was."""
+    found = world.differences(before, nodes.state())
+    assert not found, f"changed by {what}:\n" + "\n".join(found)
+
+
+def syntax_and_lint(playbooks):
+    """Playbooks are what Ansible and its linter (profile production) want."""
+    for playbook in PLAYBOOKS:
+        status, said = playbooks.call("ansible-playbook", "-i", "inventory/example.ini", "--syntax-check", playbook)
+        assert status == 0, said
+    status, said = playbooks.call("ansible-lint", "--offline", "--nocolor")
+    assert status == 0, said
+
+
+def wrong_variables(playbooks, nodes):
+    """A wrong variable is named, with what is wrong about it, and no node is touched."""
+    before, inventory = nodes.state(), nodes.inventory()
+    install = [
+        (["pod_network_type=weave"], "pod_network_type=weave is none of: none, flannel, multus"),
+        (["pod_network_cidr=10.244.0.0/33"], "pod_network_cidr=10.244.0.0/33 of all hosts cannot be used"),
+        (["plexus_program=/nowhere"], "plexus_program=/nowhere or plexus_image_archive="),
+        ([MULTUS, "multus_master="], "multus_master, the parent interface of the second network, is not set for node1"),
+        ([MULTUS, "multus_subnet=10.98.0.0/24"], "multus_range_start=10.99.0.110 of node1 is not in multus_subnet=10.98.0.0/24"),
+        ([MULTUS, "multus_gateway=10.99.0.115"], "multus_gateway=10.99.0.115 of node1 is one of the addresses for pods (10.99.0.110 to 10.99.0.119)"),
+        ([MULTUS, "multus_range_end=10.99.0.105"], "multus_range_start=10.99.0.110 of node1 comes after multus_range_end=10.99.0.105"),
+        (
+            [MULTUS, "multus_range_start=10.99.0.100"],
+            "multus_range_start and multus_range_end of node1 (10.99.0.100 to 10.99.0.119) and of node2 (10.99.0.100 to 10.99.0.129) overlap",
+        ),
+        ([MULTUS, "multus_master=eth9"], "multus_master=eth9: node1 has no such interface; it has eth0, lo"),
+        (["kubeconfig=/nowhere"], "node1 is not a node of the cluster that kubectl --kubeconfig=/nowhere on node1 sees"),
+        (["plexus_image=other.local/image:1"], "not plexus_image=other.local/image:1"),
+    ]
+    for assignments, says in install:
+        playbooks.fails(inventory, "kube-install.yml", *variables(*assignments), says=says)
+    playbooks.fails(inventory, "multus-cni.yml", says="node1 has no network in /etc/cni/net.d that a second one could be added to")
+    unchanged(nodes, before, "playbooks that failed")
+
+
+def no_network(playbooks, nodes):
+    """pod_network_type=none changes nothing on a cluster that is there."""
+    before = nodes.state()
+    assert playbooks.changes(nodes.inventory(), "kube-install.yml", *variables("pod_network_type=none")) == 0
+    unchanged(nodes, before, "pod_network_type=none")
+
+
+def check_mode(playbooks, nodes):
+    """--check on nodes without a network tells of changes and makes none."""
+    before = nodes.state()
+    for kind in ("flannel", "multus"):
+        changed = playbooks.changes(nodes.inventory(), "kube-install.yml", "--check", *variables(f"pod_network_type={kind}"))
+        assert changed > 0, f"{kind}: nothing to change"
+    unchanged(nodes, before, "--check")
+
+
+def multus(playbooks, nodes):
+    """The article's command: three pods of kube-multus-ds, nodes ready, and pods with lo, eth0 and net0."""
+    nodes.before_multus = nodes.state()
+    assert playbooks.changes(nodes.inventory(), "kube-install.yml", *variables(MULTUS)) > 0
+    ready = kubectl("get", "pods", "--namespace=kube-system", "--selector=app=multus", "--no-headers").splitlines()
+    assert len(ready) == 3 and all(re.search(r" 2/2 +Running ", line) for line in ready), ready
+    statuses = [c["status"] for n in kube("get", "nodes")["items"] for c in n["status"]["conditions"] if c["type"] == "Ready"]
+    assert statuses == ["True"] * 3, statuses
+    names = set(world.on(1, "find", "/opt/cni/bin", "-lname", "plexus-node").split())
+    linked = {f"/opt/cni/bin/{name}" for name in "multus plexus bridge flannel host-local loopback macvlan static".split()}
+    assert names == linked, f"the installer of the image makes other names than the playbook: {names ^ linked}"
+
+    kubectl("apply", "--filename=-", input=world.pods("nginx", 3))
+    addresses = []
+    for pod in ready_pods(3):
+        interfaces = nodes.interfaces(pod["metadata"]["name"])
+        assert set(interfaces) == {"lo", "eth0", "net0"}, interfaces
+        number = int(pod["spec"]["nodeName"].removeprefix("node"))
+        first, last = nodes.addresses(number)
+        [address] = interfaces["net0"]
+        assert int(first.split(".")[3]) <= int(address.split(".")[3]) <= int(last.split(".")[3]), f"node{number}: {address}"
+        addresses.append(address)
+        # The machine is a host on the parent's network, and no part of the cluster.
+        assert "Thank you" in world.run("curl", "--silent", "--max-time", "5", f"http://{address}/"), address
+    assert len(set(addresses)) == 3, addresses
+    other = kube("get", "pods")["items"][1]["status"]["podIP"]
+    name = kube("get", "pods")["items"][0]["metadata"]["name"]
+    assert "Thank you" in kubectl("exec", name, "--", "wget", "-q", "-T", "5", "-O", "-", f"http://{other}/")
+
+
+def ready_pods(count):
+    """The pods of the ReplicationController, when there are so many and all are ready."""
+    world.wait(60, f"there are {count} pods", lambda: len(kube("get", "pods")["items"]) == count)
+    kubectl("wait", "--for=condition=Ready", "pods", "--all", "--timeout=120s")
+    return kube("get", "pods")["items"]
+
+
+def again(*options):
+    """A case: a second run changes nothing."""
+
+    def case(playbooks, nodes):
+        before = nodes.state()
+        assert playbooks.changes(nodes.inventory(), *options) == 0, options
+        unchanged(nodes, before, " ".join(options))
+
+    return case
+
+
+def refused(playbooks, nodes):
+    """What does not go together is refused, and so is taking the network away from pods."""
+    before, inventory = nodes.state(), nodes.inventory()
+    playbooks.fails(inventory, "kube-install.yml", says="has the DaemonSet kube-multus-ds of an earlier installation")
+    playbooks.fails(inventory, "multus-cni.yml", says="its pods have the second network already")
+    playbooks.fails(inventory, "multus-remove.yml", says="nobody would remove the networks of default/web-")
+    unchanged(nodes, before, "what was refused")
+
+
+def remove_multus(playbooks, nodes):
+    """multus-remove.yml puts the nodes back, and has nothing to do a second time."""
+    inventory = nodes.inventory()
+    delete_pods()
+    before = nodes.state()
+    assert playbooks.changes(inventory, "multus-remove.yml", "--check") > 0
+    unchanged(nodes, before, "multus-remove.yml --check")
+    assert playbooks.changes(inventory, "multus-remove.yml") > 0
+    unchanged(nodes, nodes.before_multus, "installing and removing")
+    assert playbooks.changes(inventory, "multus-remove.yml") == 0
+
+
+def delete_pods():
+    """Deletes the ReplicationControllers and waits until their pods are gone."""
+    kubectl("delete", "replicationcontroller", "--all", "--wait=true", "--cascade=foreground")
+    world.wait(60, "the pods are gone", lambda: not kube("get", "pods")["items"])
+
+
+def flannel(playbooks, nodes):
+    """Flannel alone: what kube-install.yml does where nothing else is said."""
+    assert playbooks.changes(nodes.inventory(), "kube-install.yml") > 0
+    kubectl("apply", "--filename=-", input=world.pods("nginx", 3))
+    for pod in ready_pods(3):
+        interfaces = nodes.interfaces(pod["metadata"]["name"])
+        assert set(interfaces) == {"lo", "eth0"}, interfaces
+    playbooks.fails(nodes.inventory(), "kube-install.yml", *variables(MULTUS), says="multus-cni.yml adds the second network to it")
+    delete_pods()
+
+
+def second_network(playbooks, nodes):
+    """multus-cni.yml onto a cluster that has flannel: pods that ask for it have net0 besides, others have not."""
+    inventory = nodes.inventory()
+    nodes.before_second = nodes.state()
+    assert playbooks.changes(inventory, "multus-cni.yml", "--check") > 0
+    unchanged(nodes, nodes.before_second, "multus-cni.yml --check")
+    assert playbooks.changes(inventory, "multus-cni.yml") > 0
+    kubectl("apply", "--filename=-", input=world.pods("nginx", 1, {"k8s.v1.cni.cncf.io/networks": "macvlan-conf@net0"}))
+    [pod] = ready_pods(1)
+    interfaces = nodes.interfaces(pod["metadata"]["name"])
+    assert set(interfaces) == {"lo", "eth0", "net0"}, interfaces
+    assert "Thank you" in world.run("curl", "--silent", "--max-time", "5", f"http://{interfaces['net0'][0]}/"), interfaces
+    playbooks.fails(inventory, "multus-remove.yml", says="nobody would remove the networks of default/web-")
+    delete_pods()
+    kubectl("apply", "--filename=-", input=world.pods("nginx", 1))
+    [pod] = ready_pods(1)
+    interfaces = nodes.interfaces(pod["metadata"]["name"])
+    assert set(interfaces) == {"lo", "eth0"}, interfaces
+    delete_pods()
+
+
+def remove_second_network(playbooks, nodes):
+    """First the second network goes and flannel stays; then that goes too."""
+    assert playbooks.changes(nodes.inventory(), "multus-remove.yml") > 0
+    unchanged(nodes, nodes.before_second, "adding and removing the second network")
+    assert playbooks.changes(nodes.inventory(), "multus-remove.yml", *variables("remove_flannel=true")) > 0
+    unchanged(nodes, nodes.before_multus, "installing and removing flannel")
+
+
+def stranger(playbooks, nodes):
+    """A host that is no node is said to be none."""
+    before = nodes.state()
+    inventory = nodes.inventory(more=nodes.host(3, "stranger").replace("10.99.0.130", "10.99.0.150").replace("10.99.0.139", "10.99.0.159"))
+    playbooks.fails(inventory, "kube-install.yml", says="stranger is not a node of the cluster that kubectl")
+    unchanged(nodes, before, "what failed")
+
+
+def kubeadm(playbooks, hosts):
+    """install_kubernetes=true on hosts that have nothing: what is missing is named, --check leaves no file, kubeadm is called once and as it should."""
+    inventory, install = hosts.inventory(), ["kube-install.yml", *variables("pod_network_type=none", "install_kubernetes=true")]
+    repository = variables(
+        "kubernetes_repository=file:/srv/packages/kubernetes", "kubernetes_repository_key=file:///srv/packages/key.asc", "kubernetes_version=1.37.1"
+    )
+    playbooks.fails(inventory, install[0], says="first is not a node of the cluster that kubectl", inside=hosts.inside)
+    playbooks.fails(inventory, *install, says='set kubernetes_repository (now "") and kubernetes_repository_key (now "")', inside=hosts.inside)
+    assert playbooks.changes(inventory, *install, *repository, "--check", inside=hosts.inside) > 0
+    assert not hosts.state(), f"--check left files:\n{hosts.state()}"
+
+    assert playbooks.changes(inventory, *install, *repository, inside=hosts.inside) > 0
+    calls = {name: [c for c in hosts.on(name, "cat", "/var/log/calls").splitlines() if c.startswith("kubeadm ")] for name in hosts.names}
+    assert calls == {
+        "first": [
+            "kubeadm init --node-name=first --pod-network-cidr=10.244.0.0/16 --kubernetes-version=1.37.1",
+            "kubeadm token create --ttl=1h --print-join-command",
+        ],
+        "second": ["kubeadm join 127.0.0.1:6443 --token abc --node-name=second"],
+    }, calls
+    for name in hosts.names:
+        held = hosts.on(name, "apt-mark", "showhold").split()
+        assert held == ["kubeadm", "kubectl", "kubelet"], held
+        versions = hosts.on(name, "dpkg-query", "--show", *held)
+        assert versions.count("\t1.37.1-1.1\n") == 3, versions
+        assert "SystemdCgroup = true" in hosts.on(name, "cat", "/etc/containerd/config.toml")
+    assert playbooks.changes(inventory, *install, *repository, inside=hosts.inside) == 0
+
+
+WITHOUT_KUBERNETES = [("kubeadm on hosts without Kubernetes", kubeadm)]
+
+ON_A_CLUSTER = [
+    ("a wrong variable is named, and nothing is touched", wrong_variables),
+    ("pod_network_type=none changes nothing", no_network),
+    ("--check on fresh nodes changes nothing", check_mode),
+    ("kube-install.yml -e pod_network_type=multus: lo, eth0, net0", multus),
+    ("a second run changes nothing", again("kube-install.yml", "-e", MULTUS)),
+    ("what does not go together is refused", refused),
+    ("multus-remove.yml puts the nodes back", remove_multus),
+    ("kube-install.yml: flannel alone", flannel),
+    ("a second run of flannel changes nothing", again("kube-install.yml")),
+    ("multus-cni.yml adds a network to flannel", second_network),
+    ("a second run of multus-cni.yml changes nothing", again("multus-cni.yml")),
+    ("multus-remove.yml takes away one, then the other", remove_second_network),
+    ("a host that is no node is named", stranger),
+]
