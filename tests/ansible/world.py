@@ -130,7 +130,8 @@ class Nodes:
             for route in json.loads(run("ip", "-n", node, "-j", "route")):
                 state[f"{node} route {route['dst']}"] = f"{route.get('gateway')} {route.get('dev')}"
             for table in json.loads(on(number, "nft", "-j", "list", "tables"))["nftables"]:
-                if "table" in table:
+                # kube-proxy makes its own when it gets to it.
+                if "table" in table and table["table"]["name"] != "kube-proxy":
                     state[f"{node} table {table['table']['name']}"] = ""
             for image in on(number, "ctr", "-n", "k8s.io", "images", "list").splitlines()[1:]:
                 name, _, digest = image.split()[:3]
@@ -160,6 +161,9 @@ def _describe(path):
         return f"-> {os.readlink(path)}"
     if path.is_dir():
         return "folder"
+    # host-local's own business.
+    if path.name in (".plexus-index", "last_reserved_ip.0", "lock"):
+        return "file"
     return f"{path.stat().st_mode:o} {hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
 
 
@@ -184,7 +188,7 @@ def pods(image, replicas, annotations=None, name="web"):
                 "template": {
                     "metadata": {"labels": labels, "annotations": annotations or {}},
                     "spec": {
-                        "terminationGracePeriodSeconds": 0,
+                        "terminationGracePeriodSeconds": 1,
                         "topologySpreadConstraints": [
                             {
                                 "maxSkew": 1,

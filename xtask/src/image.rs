@@ -211,6 +211,7 @@ mod tests {
         };
         fs::write(&binary, vec![1; 1000]).unwrap();
         run(&options).unwrap();
+        assert_eq!(fs::read(dir.path().join(PROGRAM)).unwrap(), [1; 1000], "the program beside the archive");
         fs::write(&binary, vec![1; LIMIT as usize]).unwrap();
         options.output = Some(dir.path().join("large.tar"));
         assert!(run(&options).unwrap_err().to_string().contains("more than"));
