@@ -75,7 +75,7 @@ impl Test {
     /// The nodes.
     ///
     /// # Panics
-    /// If this test did not begin with [`Test::on_nodes`] and the cluster is not ours.
+    /// If this test did not begin with [`Test::on_nodes`] or [`Test::with_nodes`], and the cluster is not ours.
     #[must_use]
     pub fn nodes(&self) -> &Nodes {
         self.nodes.as_ref().expect("access to the nodes")
