@@ -6,12 +6,14 @@ mod api;
 mod diagnose;
 mod nodes;
 mod outside;
+mod recorder;
 mod run;
 mod test;
 mod yaml;
 
 pub use nodes::{Configured, Nodes};
 pub use outside::get;
+pub use recorder::Recorder;
 pub use run::{output, run};
 pub use test::Test;
 pub use yaml::{Pod, definition};

@@ -59,6 +59,12 @@ impl Nodes {
         self.state.join(format!("n{}", number(node))).join(which)
     }
 
+    /// A file of the cluster's folder of logs.
+    #[must_use]
+    pub fn log(&self, name: &str) -> PathBuf {
+        self.state.join("log").join(name)
+    }
+
     /// Changes the meta-plugin's configuration on a node, in the ConfigMap as a user does, until the answer is dropped. Pods made with it may
     /// outlive it: each has its record.
     ///

@@ -1,58 +1,7 @@
 //! What a pod asks of a network reaches the plugins that declare it, and nobody else: seen by a plugin that writes down how it is called.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
-
-use e2e::{Pod, Test, definition, eventually};
+use e2e::{Pod, Recorder, Test, definition};
 use serde_json::{Value, json};
-
-/// A chained plugin, as anybody may have one. The machine's Python is the node's too.
-const RECORDER: &str = r#"#!/usr/bin/python3
-import json, os, sys
-command = os.environ["CNI_COMMAND"]
-if command == "VERSION":
-    print(json.dumps({"cniVersion": "1.0.0", "supportedVersions": ["1.0.0"]}))
-    sys.exit()
-conf = json.load(sys.stdin)
-with open("/run/e2e-recorded/%s-%s" % (command, conf["name"]), "w") as f:
-    json.dump({"conf": conf, "args": os.environ.get("CNI_ARGS", "")}, f)
-if command == "ADD":
-    print(json.dumps(conf["prevResult"]))
-"#;
-
-/// The plugin `e2e-recorder` on a node, until this is dropped.
-struct Recorder {
-    program: PathBuf,
-    calls: PathBuf,
-}
-
-impl Recorder {
-    fn new(test: &Test, node: &str) -> Recorder {
-        let program = test.nodes().dir(node, "opt-cni/bin/e2e-recorder");
-        let calls = test.nodes().dir(node, "run/e2e-recorded");
-        fs::create_dir_all(&calls).unwrap();
-        fs::write(&program, RECORDER).unwrap();
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-        Recorder { program, calls }
-    }
-
-    /// How it was called.
-    fn call(&self, command: &str, network: &str) -> Value {
-        let file = self.calls.join(format!("{command}-{network}"));
-        eventually(&format!("{command} of {network}"), || {
-            let text = fs::read_to_string(&file).map_err(|e| format!("{}: {e}", file.display()))?;
-            serde_json::from_str(&text).map_err(|e| format!("{e}: {text}"))
-        })
-    }
-}
-
-impl Drop for Recorder {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.program);
-        let _ = fs::remove_dir_all(&self.calls);
-    }
-}
 
 /// A macvlan network with the recorder behind it.
 fn recorded(name: &str, subnet: &str, capabilities: &Value) -> Value {

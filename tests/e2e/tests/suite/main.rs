@@ -4,13 +4,16 @@
 
 mod api_server;
 mod article;
+mod auxiliary;
 mod capabilities;
 mod configuration;
 mod default_routes;
 mod density;
+mod devices;
 mod host_ports;
 mod installer;
 mod invalid;
 mod networks;
 mod pods;
+mod requests;
 mod restart;
