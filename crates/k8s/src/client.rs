@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use attach::cluster::{Cluster, Definition, Event, Pod, PodId};
 use cni::{Code, Error, Result};
+use futures_util::future::join_all;
 use k8s_openapi::api::core::v1::Event as ApiEvent;
 use kube::Client;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{GetParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::Instant;
@@ -102,23 +103,51 @@ fn answer<T>(asked: Result<T, Failure>, what: &str, deadline: Duration) -> Resul
     }
 }
 
+/// A UID that the API server gave. That of a static pod is a hash, without hyphens, and the API object's is another.
+fn is_of_api(uid: &str) -> bool {
+    uid.contains('-')
+}
+
+/// Questions are answered from the API server's cache (`resourceVersion=0`) where what it has says whether it is new enough, else from etcd:
+/// `docs/decisions/0002`.
 impl Cluster for Api {
     fn pod(&self, id: &PodId) -> Result<Option<Pod>> {
         let what = format!("get pod {}/{}", id.namespace, id.name);
-        let found = self.ask(&what, DEADLINE, |client| async move {
-            kube::Api::<pod::Pod>::namespaced(client, &id.namespace).get_metadata(&id.name).await
-        })?;
-        Ok(found.map(|meta| Pod {
-            uid: meta.metadata.uid.unwrap_or_default(),
-            annotations: meta.metadata.annotations.unwrap_or_default(),
-        }))
+        let get = |how: GetParams| {
+            let found = self.ask(&what, DEADLINE, |client| {
+                let how = how.clone();
+                async move {
+                    kube::Api::<pod::Pod>::namespaced(client, &id.namespace).get_metadata_with(&id.name, &how).await
+                }
+            });
+            Ok(found?.map(|meta| Pod {
+                uid: meta.metadata.uid.unwrap_or_default(),
+                annotations: meta.metadata.annotations.unwrap_or_default(),
+            }))
+        };
+        if let Some(uid) = id.uid.as_deref().filter(|uid| is_of_api(uid)) {
+            let cached = get(GetParams::any())?;
+            if cached.as_ref().is_some_and(|pod| pod.uid == uid) {
+                return Ok(cached);
+            }
+        }
+        get(GetParams::default())
     }
 
     fn definition(&self, namespace: &str, name: &str) -> Result<Option<Definition>> {
         let what = format!("get NetworkAttachmentDefinition {namespace}/{name}");
-        let found = self.ask(&what, DEADLINE, |client| async move {
-            kube::Api::<NetworkAttachmentDefinition>::namespaced(client, namespace).get(name).await
-        })?;
+        let get = |how: GetParams| {
+            self.ask(&what, DEADLINE, |client| {
+                let how = how.clone();
+                async move {
+                    kube::Api::<NetworkAttachmentDefinition>::namespaced(client, namespace).get_with(name, &how).await
+                }
+            })
+        };
+        let found = match get(GetParams::any())? {
+            None => get(GetParams::default())?,
+            found => found,
+        };
         Ok(found.map(|object| Definition {
             namespace: namespace.to_owned(),
             name: name.to_owned(),
@@ -165,16 +194,19 @@ impl Api {
     /// The events that could not be reported.
     async fn create_events<'e>(&self, client: &Client, id: &PodId, events: &'e [Event]) -> Vec<(&'e Event, Failure)> {
         let api = kube::Api::<ApiEvent>::namespaced(client.clone(), &id.namespace);
-        let mut lost = Vec::new();
-        for (at, event) in events.iter().enumerate() {
-            let object = event::object(id, &self.node, event, at);
-            let created = until(Instant::now() + EVENT_DEADLINE, || async {
-                api.create(&PostParams::default(), &object).await.map(drop)
-            });
-            if let Err(failure) = created.await {
-                lost.push((event, failure));
+        let creations = events.iter().enumerate().map(|(at, event)| {
+            let (api, object) = (&api, event::object(id, &self.node, event, at));
+            async move {
+                let created = until(Instant::now() + EVENT_DEADLINE, || async {
+                    api.create(&PostParams::default(), &object).await.map(drop)
+                });
+                created.await.err().map(|failure| (event, failure))
             }
-        }
-        lost
+        });
+        // All at the same time: the runtime waits for the slowest, not for the sum.
+        join_all(creations).await.into_iter().flatten().collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,7 +21,8 @@ use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::crypto::CryptoProvider;
+use tokio_rustls::rustls::crypto::ring::{self, kx_group};
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
@@ -79,7 +80,7 @@ pub(crate) fn client(access: Access) -> Result<Client> {
 fn tls(access: &Access) -> Result<ClientConfig> {
     let wrong =
         |what: &str, e: tokio_rustls::rustls::Error| Error::config(format!("{what} cannot be used for TLS: {e}"));
-    let provider = Arc::new(ring::default_provider());
+    let provider = Arc::new(provider());
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(|e| wrong("this program's cryptography", e))?;
@@ -112,6 +113,12 @@ fn tls(access: &Access) -> Result<ClientConfig> {
     };
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
+}
+
+/// ring's, with P-256 before X25519: every server has it, and ring has assembly for it and portable C for the other (0.4 ms of a handshake).
+fn provider() -> CryptoProvider {
+    let kx_groups = vec![kx_group::SECP256R1, kx_group::X25519, kx_group::SECP384R1];
+    CryptoProvider { kx_groups, ..ring::default_provider() }
 }
 
 impl Connection {

@@ -12,6 +12,8 @@ mod event;
 mod node;
 mod pod;
 mod retry;
+#[cfg(test)]
+mod testing;
 
 pub use access::Credentials;
 pub use client::Api;

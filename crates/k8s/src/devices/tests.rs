@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -12,7 +10,7 @@ use tempfile::TempDir;
 use testkit::kubelet::{Reply, Server};
 
 use super::*;
-use crate::Credentials;
+use crate::testing::{self, api_server};
 use podresources::{
     CdiDevice, ClaimResource, ContainerDevices, ContainerResources, DynamicResource, GetRequest, GetResponse,
     ListResponse, PodResources,
@@ -39,12 +37,7 @@ impl Node {
     /// Without a socket, and with an API server at this address.
     fn without_kubelet(server: &str) -> Node {
         let dir = tempfile::tempdir().unwrap();
-        let kubeconfig = dir.path().join("kubeconfig");
-        let text = serde_json::json!({"apiVersion": "v1", "kind": "Config", "current-context": "c",
-            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}], "users": [{"name": "u", "user": {}}],
-            "clusters": [{"name": "c", "cluster": {"server": server}}]});
-        fs::write(&kubeconfig, text.to_string()).unwrap();
-        let api = Rc::new(Api::new(Credentials::Kubeconfig(kubeconfig), "n1"));
+        let api = Rc::new(testing::api(dir.path(), server));
         Node { dir, api, calls: Arc::default(), stop: None }
     }
 
@@ -250,36 +243,6 @@ fn without_any_source_the_error_names_both() {
     node.checkpoint("{\"Data\": ");
     let error = node.allocated().unwrap_err();
     assert!(error.message.contains("no checkpoint of kubelet"), "{error}");
-}
-
-/// An API server that has these objects by path; returns its address and what is asked of it.
-fn api_server(objects: BTreeMap<&'static str, serde_json::Value>) -> (String, Arc<Mutex<Vec<String>>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = format!("http://{}", listener.local_addr().unwrap());
-    let asked: Arc<Mutex<Vec<String>>> = Arc::default();
-    let log = asked.clone();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = BufReader::new(stream.unwrap());
-            let mut line = String::new();
-            stream.read_line(&mut line).unwrap();
-            let path = line.split_whitespace().nth(1).unwrap_or_default().to_owned();
-            while stream.read_line(&mut line).unwrap() > 2 {}
-            let missing = serde_json::json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404});
-            let (code, body) = objects.get(path.as_str()).map_or((404, &missing), |o| (200, o));
-            let body = body.to_string();
-            log.lock().unwrap().push(path);
-            let head = format!(
-                "HTTP/1.1 {code} X\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
-                body.len()
-            );
-            let mut stream = stream.into_inner();
-            stream.write_all((head + &body).as_bytes()).unwrap();
-            let _ = stream.shutdown(std::net::Shutdown::Write);
-            let _ = stream.read(&mut [0]);
-        }
-    });
-    (address, asked)
 }
 
 fn slice(generation: u64, node: &str, devices: serde_json::Value) -> serde_json::Value {

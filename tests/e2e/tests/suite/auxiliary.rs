@@ -99,4 +99,6 @@ fn a_broken_file_in_the_chain_is_named() {
     fs::write(chain.file("10-broken.conf"), r#"{"type": "e2e-recorder"}"#).unwrap();
     test.ready("web");
     assert!(recorder.has("ADD", "e2e-chain"));
+    // While the recorder, which every DEL runs, is still there.
+    test.delete_all();
 }

@@ -145,6 +145,8 @@ fn the_checkpoint_stands_in_for_the_socket() {
     assert!(device_of(&recorder, "ADD", "first").starts_with("0000:d8:00."));
     let log = test.nodes().sh(node, "cat /run/plexus.log");
     assert!(log.contains("kubelet_internal_checkpoint"), "says so: {log}");
+    // While the recorder, which every DEL runs, is still there.
+    test.delete_all();
 }
 
 /// A claim of Dynamic Resource Allocation: the scheduler chooses the device, the driver's slice says what it is to networks.
