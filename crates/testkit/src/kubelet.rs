@@ -4,7 +4,9 @@
 mod device_plugin;
 mod dra_driver;
 mod grpc;
+mod registration;
 
 pub use device_plugin::DevicePlugin;
 pub use dra_driver::DraDriver;
 pub use grpc::{Reply, Server, call};
+pub use registration::Registration;

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use prost::Message;
 
+use super::registration::{Info, Registration};
 use super::{Reply, Server};
 
 /// A driver.
@@ -20,7 +21,7 @@ impl DraDriver {
     ///
     /// # Errors
     /// If the sockets cannot be made.
-    pub fn start(&self, kubelet_dir: &Path) -> std::io::Result<[Server; 2]> {
+    pub fn start(&self, kubelet_dir: &Path) -> std::io::Result<(Server, Registration)> {
         let dir = kubelet_dir.join("plugins").join(&self.name);
         std::fs::create_dir_all(&dir)?;
         let endpoint = dir.join("dra.sock");
@@ -33,45 +34,15 @@ impl DraDriver {
             }
             _ => Reply::Status(12, "unimplemented"),
         })?;
-        let info = PluginInfo {
+        let info = Info {
             kind: "DRAPlugin".into(),
             name: self.name.clone(),
             endpoint: endpoint.display().to_string(),
             versions: vec!["v1.DRAPlugin".into(), "v1beta1.DRAPlugin".into()],
         };
-        let info = info.encode_to_vec();
         let registry = kubelet_dir.join("plugins_registry").join(format!("{}-reg.sock", self.name));
-        let registration = Server::start(registry, move |method, request| match method {
-            "/pluginregistration.Registration/GetInfo" => Reply::Message(info.clone()),
-            "/pluginregistration.Registration/NotifyRegistrationStatus" => {
-                let status = RegistrationStatus::decode(request).unwrap_or_default();
-                eprintln!("registered: {} {}", status.registered, status.error);
-                Reply::Message(Vec::new())
-            }
-            _ => Reply::Status(12, "unimplemented"),
-        })?;
-        Ok([driver, registration])
+        Ok((driver, Registration::start(&registry, &info)?))
     }
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct PluginInfo {
-    #[prost(string, tag = "1")]
-    kind: String,
-    #[prost(string, tag = "2")]
-    name: String,
-    #[prost(string, tag = "3")]
-    endpoint: String,
-    #[prost(string, repeated, tag = "4")]
-    versions: Vec<String>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct RegistrationStatus {
-    #[prost(bool, tag = "1")]
-    registered: bool,
-    #[prost(string, tag = "2")]
-    error: String,
 }
 
 /// `NodePrepareResourcesRequest`, and the one that undoes it.
