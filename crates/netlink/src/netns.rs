@@ -94,17 +94,24 @@ impl Netns {
         matches!((id(self), id(other)), (Ok(a), Ok(b)) if a == b)
     }
 
-    /// Runs `f` inside, on a thread of its own that ends with it: a thread that entered a namespace is spent. A panic of `f` goes on in
-    /// the caller.
+    /// Runs `f` inside: the calling thread enters, and returns when `f` has ended, also by a panic. No thread is made for it: that would be
+    /// the larger part of most visits (`docs/decisions/0002`). What `f` opens stays in the namespace; a thread or a program that it starts does too.
+    ///
+    /// A thread that could not return would work on the wrong network from then on, so the process is ended instead.
     ///
     /// # Errors
-    /// `EPERM` without CAP_SYS_ADMIN; `EAGAIN` if there can be no more threads.
-    pub fn run<T: Send>(&self, f: impl FnOnce() -> T + Send) -> Result<T> {
-        let enter = || {
-            rustix::thread::move_into_link_name_space(self.file.as_fd(), Some(LinkNameSpaceType::Network))?;
-            Ok(f())
-        };
-        on_thread("enter network namespace", &self.path.display().to_string(), enter)
+    /// `EPERM` without CAP_SYS_ADMIN; if /proc is not mounted.
+    pub fn run<T>(&self, f: impl FnOnce() -> T) -> Result<T> {
+        let home = Home(Netns::current()?);
+        self.enter().map_err(|e| Error::new("enter network namespace", self.path.display().to_string(), e))?;
+        let done = f();
+        drop(home);
+        Ok(done)
+    }
+
+    /// Moves the calling thread into it.
+    fn enter(&self) -> Result<(), Errno> {
+        rustix::thread::move_into_link_name_space(self.file.as_fd(), Some(LinkNameSpaceType::Network))
     }
 
     /// An rtnetlink socket that talks to this namespace, usable from any thread.
@@ -113,6 +120,19 @@ impl Netns {
     /// As [`Netns::run`] and [`Rtnl::open`].
     pub fn rtnl(&self) -> Result<Rtnl> {
         self.run(Rtnl::open)?
+    }
+}
+
+/// The namespace to return to.
+struct Home(Netns);
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        if let Err(e) = self.0.enter() {
+            // What is recorded is undone by the runtime's DEL.
+            eprintln!("cannot return to the host's network namespace: {e}; ending, so that nothing is done to the wrong one");
+            std::process::abort();
+        }
     }
 }
 

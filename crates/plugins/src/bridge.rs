@@ -160,7 +160,7 @@ fn inside_pair(
     call: &Call,
     netns: &Netns,
     pair: &host::Pair,
-    f: impl FnOnce(&mut Rtnl, u32) -> Result<()> + Send,
+    f: impl FnOnce(&mut Rtnl, u32) -> Result<()>,
 ) -> Result<()> {
     interface::inside(netns, |rtnl| {
         let index = match pair.index {

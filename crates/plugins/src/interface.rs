@@ -264,7 +264,7 @@ pub fn open_netns(call: &Call) -> Result<Netns> {
 ///
 /// # Errors
 /// `f`'s own; or why the namespace could not be entered.
-pub fn inside<T: Send>(netns: &Netns, f: impl FnOnce(&mut Rtnl) -> Result<T> + Send) -> Result<T> {
+pub fn inside<T>(netns: &Netns, f: impl FnOnce(&mut Rtnl) -> Result<T>) -> Result<T> {
     netns.run(|| f(&mut Rtnl::open().map_err(kernel)?)).map_err(kernel)?
 }
 
