@@ -4,17 +4,20 @@ use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags, fstat, fstatfs, open};
+use rustix::fs::{Mode, OFlags, fstat, fstatfs, open, stat};
 use rustix::io::Errno;
 use rustix::thread::{LinkNameSpaceType, UnshareFlags};
 
-use crate::{Error, Result, Rtnl};
+use crate::{Error, Result, Rtnl, pool};
 
 /// File system magic of nsfs (include/uapi/linux/magic.h).
 const NSFS_MAGIC: i64 = 0x6e73_6673;
 
 /// ioctl that tells a namespace's kind (include/uapi/linux/nsfs.h, since Linux 4.11).
 const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
+
+/// The calling thread's network namespace.
+const CURRENT: &str = "/proc/thread-self/ns/net";
 
 /// Stack of a thread that enters a namespace, in bytes.
 const STACK: usize = 1024 * 1024;
@@ -78,7 +81,7 @@ impl Netns {
     /// # Errors
     /// If /proc is not mounted.
     pub fn current() -> Result<Netns> {
-        Netns::open("/proc/thread-self/ns/net")
+        Netns::open(CURRENT)
     }
 
     /// The path it was opened by.
@@ -90,8 +93,17 @@ impl Netns {
     /// Both handles are the same namespace.
     #[must_use]
     pub fn is_same(&self, other: &Netns) -> bool {
-        let id = |n: &Netns| fstat(&n.file).map(|s| (s.st_dev, s.st_ino));
-        matches!((id(self), id(other)), (Ok(a), Ok(b)) if a == b)
+        self.id().is_some() && self.id() == other.id()
+    }
+
+    /// It is the calling thread's.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        self.id().is_some() && self.id() == stat(CURRENT).map(|s| (s.st_dev, s.st_ino)).ok()
+    }
+
+    fn id(&self) -> Option<pool::Id> {
+        fstat(&self.file).map(|s| (s.st_dev, s.st_ino)).ok()
     }
 
     /// Runs `f` inside: the calling thread enters, and returns when `f` has ended, also by a panic. No thread is made for it: that would be
@@ -120,6 +132,24 @@ impl Netns {
     /// As [`Netns::run`] and [`Rtnl::open`].
     pub fn rtnl(&self) -> Result<Rtnl> {
         self.run(Rtnl::open)?
+    }
+
+    /// Runs `f` with an rtnetlink socket that talks to this namespace: one that is kept, where there is a [`crate::Pool`]. The thread stays
+    /// where it is, so kernel parameters (sysctls) are not this namespace's: they need [`Netns::run`].
+    ///
+    /// # Errors
+    /// As [`Netns::rtnl`].
+    pub fn with_rtnl<T>(&self, f: impl FnOnce(&mut Rtnl) -> T) -> Result<T> {
+        let id = self.id();
+        let mut rtnl = match id.and_then(pool::take) {
+            Some(kept) => kept,
+            None => self.rtnl()?,
+        };
+        let done = f(&mut rtnl);
+        if let Some(id) = id {
+            pool::give(id, rtnl);
+        }
+        Ok(done)
     }
 }
 

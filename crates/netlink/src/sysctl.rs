@@ -14,11 +14,11 @@ use crate::{Error, Result};
 /// `ENOENT` if the kernel has no such parameter; `EINVAL` if `key` leads out of /proc/sys.
 pub fn get(key: &str) -> Result<String> {
     let path = path("read sysctl", key)?;
-    let mut text = String::new();
-    let read = File::open(&path).and_then(|mut file| file.read_to_string(&mut text));
-    read.map_err(|e| failed("read sysctl", &path, &e))?;
-    text.truncate(text.trim_end_matches('\n').len());
-    Ok(text)
+    // No parameter of the network is longer, and one read brings all of it: the kernel writes it anew for each read from the start.
+    let mut value = [0; 4096];
+    let length = File::open(&path).and_then(|mut file| file.read(&mut value));
+    let length = length.map_err(|e| failed("read sysctl", &path, &e))?;
+    Ok(String::from_utf8_lossy(&value[..length]).trim_end_matches('\n').to_owned())
 }
 
 /// Writes `value` to `key`.

@@ -19,12 +19,12 @@ impl Meta {
         let exec = Exec { timeout: config.delegate_timeout };
         let in_process = if config.in_process { InProcess::Auto } else { InProcess::Never };
         let delegates = NodePlugins::new(Registry::new(in_process, &exec), in_process);
-        let links = Links::default();
+        let _sockets = netlink::Pool::new();
         let kubernetes = kubernetes::connect(&config);
         let attach = Attach {
             config: &config,
             delegates: &delegates,
-            links: &links,
+            links: &Links,
             cluster: kubernetes.as_ref().map(|k| &*k.cluster),
             devices: kubernetes.as_ref().map_or(&NoDevices, |k| &*k.devices),
             readiness: Readiness::default(),

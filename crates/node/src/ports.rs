@@ -1,6 +1,5 @@
 //! What `attach` asks of a node: its plugins, and the links of a container, by netlink.
 
-use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -62,32 +61,21 @@ impl Delegates for NodePlugins<'_> {
     }
 }
 
-/// Links of containers. One socket per call is enough: all questions of a call are about one namespace.
-#[derive(Default)]
-pub(crate) struct Links {
-    open: RefCell<Option<(String, Rtnl)>>,
-}
+/// Links of containers.
+pub(crate) struct Links;
 
-impl Links {
-    fn with<T>(&self, netns: &str, f: impl FnOnce(&mut Rtnl) -> netlink::Result<T>) -> netlink::Result<T> {
-        let mut open = self.open.borrow_mut();
-        let socket = match open.take().filter(|(path, _)| path == netns) {
-            Some((_, socket)) => socket,
-            None => Netns::open(netns)?.rtnl()?,
-        };
-        let (_, socket) = open.insert((netns.to_owned(), socket));
-        f(socket)
-    }
+fn with_rtnl<T>(netns: &str, f: impl FnOnce(&mut Rtnl) -> netlink::Result<T>) -> netlink::Result<T> {
+    Netns::open(netns)?.with_rtnl(f)?
 }
 
 impl PodLinks for Links {
     fn names(&self, netns: &str) -> Result<Vec<String>> {
-        let links = self.with(netns, Rtnl::links).map_err(kernel)?;
+        let links = with_rtnl(netns, Rtnl::links).map_err(kernel)?;
         Ok(links.into_iter().map(|link| link.name).collect())
     }
 
     fn remove(&self, netns: &str, names: &[&str]) -> Result<()> {
-        match self.with(netns, |rtnl| rtnl.delete_links(names)) {
+        match with_rtnl(netns, |rtnl| rtnl.delete_links(names)) {
             Ok(_) => Ok(()),
             Err(e) if e.is_missing() => Ok(()),
             Err(e) => Err(kernel(e)),
@@ -95,7 +83,7 @@ impl PodLinks for Links {
     }
 
     fn remove_routes(&self, netns: &str, ifname: &str, routes: &[Route]) -> Result<()> {
-        self.with(netns, |rtnl| {
+        with_rtnl(netns, |rtnl| {
             let link = rtnl.link(ifname)?.index;
             for route in routes {
                 let mut removed = netlink::Route::new(route.dst, route.gw, link);
@@ -110,8 +98,7 @@ impl PodLinks for Links {
     fn replace_default_route(&self, netns: &str, ifname: &str, gateways: &[IpAddr], metric: Option<u32>) -> Result<()> {
         let Some(first) = gateways.first() else { return Ok(()) };
         let dst = if first.is_ipv4() { IpNet::V4(Ipv4Net::default()) } else { IpNet::V6(Ipv6Net::default()) };
-        let (wanted, present) = self
-            .with(netns, |rtnl| {
+        let (wanted, present) = with_rtnl(netns, |rtnl| {
                 let oif = rtnl.link(ifname)?.index;
                 let via =
                     gateways.iter().map(|gw| NextHop { gateway: Some(*gw), oif: Some(oif), weight: 1, onlink: false });

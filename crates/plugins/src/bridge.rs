@@ -155,7 +155,7 @@ fn masquerade<'a>(call: &'a Call, backend: &'a str) -> Masquerade<'a> {
     Masquerade { network: call.network(), container_id: &call.container_id, ifname: &call.ifname, backend }
 }
 
-/// Runs `f` inside the container's namespace with the index of the container's end.
+/// Runs `f` with a socket of the container's namespace and the index of the container's end.
 fn inside_pair(
     call: &Call,
     netns: &Netns,
@@ -174,7 +174,7 @@ fn inside_pair(
 /// The container's side of layer 3.
 fn configure(call: &Call, netns: &Netns, pair: &host::Pair, plan: &Plan, conf: &Conf) -> Result<()> {
     let settings = Settings { dad: conf.dad, arp_notify: true, ndisc_notify: false };
-    inside_pair(call, netns, pair, |rtnl, index| plan.apply(rtnl, &Target { name: &call.ifname, index }, settings))
+    inside_pair(call, netns, pair, |rtnl, index| plan.apply(rtnl, &Target { netns, name: &call.ifname, index }, settings))
 }
 
 /// The host's side of layer 3: the gateways' addresses and forwarding. The VLAN's gateway link, if there is one.

@@ -45,6 +45,8 @@ pub struct Settings {
 /// An interface of a container, as far as configuring it needs.
 #[derive(Clone, Copy, Debug)]
 pub struct Target<'a> {
+    /// The container's namespace.
+    pub netns: &'a Netns,
     /// Its name.
     pub name: &'a str,
     /// Its index in the container's namespace.
@@ -128,14 +130,13 @@ impl Plan {
         self.addresses.iter().any(|a| matches!(a, IpNet::V4(_)))
     }
 
-    /// Gives `target` its addresses, sets it up, adds its routes. To be called inside the container's namespace (kernel parameters are
-    /// the calling thread's), with a socket of that namespace.
+    /// Gives `target` its addresses, sets it up, adds its routes, with a socket of its namespace.
     ///
     /// # Errors
     /// Naming the address or route that the kernel refused. What was done before stays: whoever made the link removes it.
     pub fn apply(&self, rtnl: &mut Rtnl, target: &Target<'_>, settings: Settings) -> Result<()> {
         if self.has_ipv6() {
-            enable_ipv6(target.name, settings)?;
+            target.netns.run(|| enable_ipv6(target.name, settings)).map_err(kernel)??;
         }
         if settings.arp_notify && self.has_ipv4() {
             // A request of its own, before the one that sets the link up: within one request the kernel sets the link up first.
@@ -260,12 +261,12 @@ pub fn open_netns(call: &Call) -> Result<Netns> {
     Netns::open(&call.netns).map_err(|e| Error::internal(format!("failed to open netns \"{}\": {e}", call.netns)))
 }
 
-/// Runs `f` with an rtnetlink socket inside a namespace.
+/// Runs `f` with an rtnetlink socket of a namespace.
 ///
 /// # Errors
 /// `f`'s own; or why the namespace could not be entered.
 pub fn inside<T>(netns: &Netns, f: impl FnOnce(&mut Rtnl) -> Result<T>) -> Result<T> {
-    netns.run(|| f(&mut Rtnl::open().map_err(kernel)?)).map_err(kernel)?
+    netns.with_rtnl(f).map_err(kernel)?
 }
 
 /// DEL: removes the container's interface. No namespace, or no interface in it, is success.

@@ -121,7 +121,7 @@ impl Plugin for Macvlan {
             }
             plan = Some(Plan::new(&result, 0)?);
         }
-        let link = interface::inside(&netns, |rtnl| bring_up(rtnl, call, &conf, plan.as_ref()))?;
+        let link = interface::inside(&netns, |rtnl| bring_up(rtnl, &netns, call, &conf, plan.as_ref()))?;
         result.interfaces.push(Interface {
             name: call.ifname.clone(),
             mac: link.mac.map(|m| m.to_string()).unwrap_or_default(),
@@ -244,7 +244,7 @@ fn create(call: &Call, conf: &Conf, netns: &Netns) -> Result<()> {
 
 /// The container's side of an ADD. The link as the kernel made it: its MAC address is the kernel's choice (in mode passthru the parent's)
 /// unless one was asked for.
-fn bring_up(rtnl: &mut Rtnl, call: &Call, conf: &Conf, plan: Option<&Plan>) -> Result<Link> {
+fn bring_up(rtnl: &mut Rtnl, netns: &Netns, call: &Call, conf: &Conf, plan: Option<&Plan>) -> Result<Link> {
     let link = rtnl.link(&call.ifname).map_err(kernel)?;
     if let (Some(wanted), Some(actual)) = (conf.mac, link.mac)
         && wanted != actual
@@ -256,7 +256,7 @@ fn bring_up(rtnl: &mut Rtnl, call: &Call, conf: &Conf, plan: Option<&Plan>) -> R
         return Ok(link);
     };
     plan.check_mtu(Some(link.mtu))?;
-    let target = Target { name: &link.name, index: link.index };
+    let target = Target { netns, name: &link.name, index: link.index };
     plan.apply(rtnl, &target, Settings { dad: conf.dad, arp_notify: true, ndisc_notify: true })?;
     Ok(link)
 }

@@ -83,8 +83,7 @@ fn refuse_own_netns(call: &Call) -> Result<()> {
         return Ok(());
     }
     // What cannot be opened is the plugin's to judge: DEL must succeed when the namespace is gone.
-    let (Ok(theirs), Ok(ours)) = (Netns::open(&call.netns), Netns::current()) else { return Ok(()) };
-    if !theirs.is_same(&ours) {
+    if !Netns::open(&call.netns).is_ok_and(|theirs| theirs.is_current()) {
         return Ok(());
     }
     Err(Error::new(Code::INVALID_NETNS, "plugin's netns and netns from CNI_NETNS should not be the same")

@@ -41,6 +41,7 @@ pub(super) fn ensure_bridge(rtnl: &mut Rtnl, conf: &Conf, addresses: impl FnOnce
     if change.up.is_some() || change.promisc.is_some() {
         rtnl.change_link(link.index, &change).map_err(kernel)?;
     }
+    // Written for every ADD: one write costs less than to read first, and changes nothing where it is so already.
     no_router_advertisements(&conf.bridge);
     Ok(link)
 }
@@ -100,10 +101,11 @@ fn warn_of_differences(link: &Link, conf: &Conf) {
 /// The host does not take routes from the containers' side. A kernel without IPv6 has no such parameter.
 fn no_router_advertisements(link: &str) {
     let key = format!("net/ipv6/conf/{link}/accept_ra");
-    if sysctl::get(&key).is_ok_and(|value| value != "0")
-        && let Err(error) = sysctl::set(&key, "0")
-    {
-        tracing::warn!(interface = link, %error, "router advertisements are still accepted");
+    match sysctl::set(&key, "0") {
+        Err(error) if !error.is_missing() && sysctl::get(&key).is_ok_and(|value| value != "0") => {
+            tracing::warn!(interface = link, %error, "router advertisements are still accepted");
+        }
+        _ => {}
     }
 }
 
