@@ -286,7 +286,7 @@ pub(crate) fn whole(list: &NetworkList) -> cni::Json {
         object.set("disableGC", true);
     }
     object.set("loadOnlyInlinedPlugins", true);
-    object.set("plugins", list.plugins.iter().map(|p| p.conf.clone()).collect::<Vec<_>>());
+    object.set("plugins", list.plugins.iter().map(|p| (*p.conf).clone()).collect::<Vec<_>>());
     object
 }
 

@@ -25,7 +25,7 @@ pub(crate) fn call(command: Command, conf: &Json) -> Call {
         args: "K8S_POD_NAME=web;IgnoreUnknown=1;K8S_POD_NAMESPACE=prod;COLOUR=blue".into(),
         path: vec!["/opt/cni/bin".into()],
         netns_override: false,
-        conf: conf.clone(),
+        conf: conf.clone().into(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! One CNI call as a value: what the runtime puts into environment and stdin.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::version::incompatible;
 use crate::{CniResult, Error, Json, Result, Version};
@@ -58,8 +59,9 @@ pub struct Call {
     pub path: Vec<PathBuf>,
     /// `CNI_NETNS_OVERRIDE`: the plugin's own namespace may be the container's.
     pub netns_override: bool,
-    /// The configuration of one plugin, with what the runtime added (`name`, `cniVersion`, `prevResult`, `runtimeConfig`).
-    pub conf: Json,
+    /// The configuration of one plugin, with what the runtime added (`name`, `cniVersion`, `prevResult`, `runtimeConfig`). Shared, since a plugin
+    /// hands it on to its IPAM delegate.
+    pub conf: Arc<Json>,
 }
 
 impl Call {
@@ -72,16 +74,7 @@ impl Call {
     /// The same call with another configuration.
     #[must_use]
     pub fn with_conf(&self, conf: Json) -> Call {
-        Call {
-            command: self.command,
-            container_id: self.container_id.clone(),
-            netns: self.netns.clone(),
-            ifname: self.ifname.clone(),
-            args: self.args.clone(),
-            path: self.path.clone(),
-            netns_override: self.netns_override,
-            conf,
-        }
+        Call { conf: Arc::new(conf), ..self.clone() }
     }
 
     /// The configuration's `cniVersion`; 0.1.0 where it has none.
@@ -142,7 +135,7 @@ mod tests {
             args: String::new(),
             path: Vec::new(),
             netns_override: false,
-            conf: Json::parse(conf.as_bytes()).unwrap(),
+            conf: Json::parse(conf.as_bytes()).unwrap().into(),
         }
     }
 

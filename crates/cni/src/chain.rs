@@ -85,7 +85,7 @@ impl Runtime {
             args: args::join(&self.args),
             path: self.path.clone(),
             netns_override: self.netns_override,
-            conf,
+            conf: conf.into(),
         }
     }
 }

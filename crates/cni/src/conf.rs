@@ -16,6 +16,7 @@
 //! ```
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use serde::Deserialize;
 
@@ -51,8 +52,8 @@ pub struct NetworkList {
 pub struct PluginConf {
     /// Which plugin: `type`, never empty.
     pub plugin_type: String,
-    /// The whole object.
-    pub conf: Json,
+    /// The whole object. Shared between plan, record and calls.
+    pub conf: Arc<Json>,
 }
 
 impl NetworkList {
@@ -145,7 +146,7 @@ impl PluginConf {
         if known.plugin_type.is_empty() {
             return Err(Error::config("error parsing configuration: missing 'type'"));
         }
-        Ok(PluginConf { plugin_type: known.plugin_type, conf })
+        Ok(PluginConf { plugin_type: known.plugin_type, conf: conf.into() })
     }
 
     /// The plugin's own `name`; empty if it has none, as in a list.
@@ -174,7 +175,7 @@ impl PluginConf {
     /// # Errors
     /// If the previous result cannot be written as its own version.
     pub fn request(&self, list: &NetworkList, prev: Option<&CniResult>, capability_args: &Json) -> Result<Json> {
-        let mut conf = self.conf.clone();
+        let mut conf = (*self.conf).clone();
         conf.set("name", list.name.as_str());
         conf.set("cniVersion", list.cni_version.as_str());
         if let Some(prev) = prev {

@@ -69,7 +69,7 @@ pub fn call(var: impl Fn(&str) -> Option<OsString>, stdin: &mut dyn Read) -> Res
         args: given(args),
         path,
         netns_override: netns_override == "1" || netns_override.eq_ignore_ascii_case("true"),
-        conf,
+        conf: conf.into(),
     })
 }
 

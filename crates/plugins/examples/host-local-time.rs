@@ -30,7 +30,7 @@ fn call(dir: &Path, id: &str) -> Result<Call, Error> {
         args: String::new(),
         path: Vec::new(),
         netns_override: false,
-        conf: Json::parse(conf.as_bytes())?,
+        conf: Json::parse(conf.as_bytes())?.into(),
     })
 }
 

@@ -452,7 +452,7 @@ fn a_network_may_have_neither_check_nor_gc() {
     let mut conf = other.conf.clone();
     conf.set("cniDir", world.cni_dir().display().to_string());
     conf.set("cni.dev/valid-attachments", json(r#"[{"containerID": "c1", "ifname": "eth0"}]"#));
-    world.run(&Call { conf, ..gc }).unwrap();
+    world.run(&gc.with_conf(conf)).unwrap();
     assert_eq!(world.plugins.take(), ["GC y ny", "GC z nz"]);
 }
 

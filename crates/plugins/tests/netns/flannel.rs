@@ -379,7 +379,7 @@ fn whose_interface_it_is() {
         args: String::new(),
         path: vec![],
         netns_override: false,
-        conf: cni::Json::from(conf),
+        conf: cni::Json::from(conf).into(),
     };
     let flannel = plexus_plugins::Registry::find("flannel").unwrap();
     for (delegate, owns) in [

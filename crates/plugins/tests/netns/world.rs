@@ -112,7 +112,7 @@ impl World {
             args: at.args.to_owned(),
             path: vec![],
             netns_override: false,
-            conf: Json::from(conf.clone()),
+            conf: Json::from(conf.clone()).into(),
         };
         let plugin = Registry::find(conf["type"].as_str().unwrap()).expect("compiled in");
         let run = || {

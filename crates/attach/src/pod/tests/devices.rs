@@ -252,13 +252,13 @@ fn what_a_killed_add_left_is_removed() {
 #[test]
 fn a_file_elsewhere_is_not_ours_to_remove() {
     let world = World::networks("lan");
-    let mut call = call(Command::Add, &world.conf);
     let precious = world.dir.path().join("precious");
     fs::write(&precious, "").unwrap();
     let mut runtime = Json::object();
     runtime.set("CNIDeviceInfoFile", precious.display().to_string());
-    call.conf.set("runtimeConfig", runtime);
-    world.run_call(&call).unwrap();
+    let mut conf = world.conf.clone();
+    conf.set("runtimeConfig", runtime);
+    world.run_call(&call(Command::Add, &conf)).unwrap();
     world.run(Command::Del).unwrap();
     assert!(precious.exists());
 }

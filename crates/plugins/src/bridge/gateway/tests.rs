@@ -14,7 +14,7 @@ fn conf(more: &str) -> Conf {
         args: String::new(),
         path: vec![],
         netns_override: false,
-        conf,
+        conf: conf.into(),
     })
     .unwrap()
 }

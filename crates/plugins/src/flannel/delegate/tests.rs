@@ -14,7 +14,7 @@ fn call(conf: Value) -> Call {
         args: String::new(),
         path: vec![],
         netns_override: false,
-        conf: Json::from(conf),
+        conf: Json::from(conf).into(),
     }
 }
 

@@ -39,7 +39,7 @@ fn config(ipam: &str, args: &str) -> Config {
         args: args.into(),
         path: Vec::new(),
         netns_override: false,
-        conf: Json::parse(conf.as_bytes()).unwrap(),
+        conf: Json::parse(conf.as_bytes()).unwrap().into(),
     };
     Config::load(&call).unwrap()
 }
