@@ -168,20 +168,17 @@ pub(crate) fn measure(plan: &Plan) -> Result<()> {
     if go.join("multus").exists() {
         chains.push(Chain::Meta("Multus 4.3.0 + Go plugins", go.clone()));
     }
-    // Pods stay until the end: tearing namespaces down meanwhile would disturb what is measured. Each holds descriptors.
-    let mut limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    limit.current = limit.maximum;
-    rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).context("raise the limit of open files")?;
+    // Pods stay until the end: tearing namespaces down meanwhile would disturb what is measured.
     let mut pods = Pods::default();
 
     // The first pod of a node makes the bridge; every program's pages are read once.
-    let first = pods.add();
+    let first = pods.add()?;
     let program = chains.get(2).context("the Go chain")?;
     program.call("ADD", first)?;
     let mut floor = Floor::new()?;
     program.call("DEL", first)?;
     for chain in &chains {
-        let pod = pods.add();
+        let pod = pods.add()?;
         chain.add(&mut floor, pod)?;
         chain.del(&mut floor, pod)?;
     }
@@ -191,14 +188,14 @@ pub(crate) fn measure(plan: &Plan) -> Result<()> {
     eprintln!("  counting");
     let mut counted = Vec::new();
     for chain in chains.iter().filter(|c| c.name() != FLOOR) {
-        let all = [pods.new_one(), pods.new_one()];
+        let all = [pods.new_one()?, pods.new_one()?];
         counted.extend(counts::count(chain, [&all[0], &all[1]])?);
         pods.keep(all);
     }
     eprintln!("  host-local");
     let programs =
         [(OURS, plan.ours.clone()), (if plan.go_version == "1.9.1" { "Go 1.9.1" } else { "Go 1.1.1" }, go.clone())];
-    let host_local = hostlocal::measure(&programs, &plan.state, &pods.add().netns.path(), plan.size.host_local)?;
+    let host_local = hostlocal::measure(&programs, &plan.state, &pods.add()?.netns, plan.size.host_local)?;
 
     let results = Results {
         date: String::new(),
@@ -224,7 +221,7 @@ struct Pods {
 }
 
 impl Pods {
-    fn new_one(&mut self) -> Pod {
+    fn new_one(&mut self) -> Result<Pod> {
         self.next += 1;
         Pod::new(self.next)
     }
@@ -233,10 +230,10 @@ impl Pods {
         self.all.extend(pods);
     }
 
-    fn add(&mut self) -> &Pod {
-        let pod = self.new_one();
+    fn add(&mut self) -> Result<&Pod> {
+        let pod = self.new_one()?;
         self.all.push(pod);
-        &self.all[self.all.len() - 1]
+        Ok(&self.all[self.all.len() - 1])
     }
 }
 
@@ -246,7 +243,7 @@ fn serial(plan: &Plan, chains: &[Chain], floor: &mut Floor, pods: &mut Pods) -> 
         if round % 20 == 0 {
             eprintln!("  one at a time: round {round} of {}", plan.size.rounds);
         }
-        let these: Vec<Pod> = chains.iter().map(|_| pods.new_one()).collect();
+        let these: Vec<Pod> = chains.iter().map(|_| pods.new_one()).collect::<Result<_>>()?;
         let order: Vec<usize> = (0..chains.len()).map(|i| (i + round) % chains.len()).collect();
         for &i in &order {
             std::thread::sleep(SETTLE);
@@ -279,7 +276,7 @@ fn parallel(plan: &Plan, chains: &[Chain], pods: &mut Pods) -> Result<Vec<Parall
         eprintln!("  {THREADS} at a time: block {block} of {}", plan.size.blocks);
         for turn in 0..chains.len() {
             let i = (turn + block) % chains.len();
-            let these: Vec<Pod> = (0..BLOCK).map(|_| pods.new_one()).collect();
+            let these: Vec<Pod> = (0..BLOCK).map(|_| pods.new_one()).collect::<Result<_>>()?;
             for (v, add) in [true, false].into_iter().enumerate() {
                 std::thread::sleep(SETTLE * 10);
                 let (wall, times) = together(&chains[i], &these, add)?;

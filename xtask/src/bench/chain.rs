@@ -1,9 +1,12 @@
 //! What is compared: ways to attach one pod to flannel and macvlan, each with the same configuration of the two networks.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use netlink::Netns;
+use rustix::mount::mount_bind;
 use serde_json::{Value, json};
 use testkit::Namespace;
 
@@ -21,33 +24,43 @@ pub(crate) enum Chain {
     InOrder(&'static str, PathBuf),
 }
 
-/// A pod to attach.
+/// A pod to attach. Its namespace is a file below /run/netns, as runtimes have it, and no descriptor of the harness: a new process begins with a copy
+/// of its parent's descriptors, and a thousand of them would be measured with every call.
 #[derive(Debug)]
 pub(crate) struct Pod {
     /// Unique in the run.
     pub(crate) number: u32,
     /// Its network namespace.
-    pub(crate) netns: Namespace,
+    pub(crate) netns: PathBuf,
 }
 
 impl Pod {
     /// A new pod with lo up, as the runtime's loopback call leaves it.
-    pub(crate) fn new(number: u32) -> Pod {
-        let netns = Namespace::new();
-        netns.sh("ip link set lo up");
-        Pod { number, netns }
+    ///
+    /// # Errors
+    /// If its file cannot be made.
+    pub(crate) fn new(number: u32) -> Result<Pod> {
+        let namespace = Namespace::new();
+        namespace.sh("ip link set lo up");
+        let netns = Path::new(NETNS).join(format!("bench-{number:08}"));
+        File::create(&netns).with_context(|| format!("cannot make {}", netns.display()))?;
+        mount_bind(namespace.path(), &netns).with_context(|| format!("cannot mount {}", netns.display()))?;
+        Ok(Pod { number, netns })
     }
 
     fn attachment(&self, ifname: &str) -> Attachment {
         let number = self.number;
         Attachment {
             id: format!("bench-{number:08}"),
-            netns: self.netns.path(),
+            netns: self.netns.clone(),
             ifname: ifname.into(),
             args: format!("IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=bench-{number}"),
         }
     }
 }
+
+/// Where the pods' namespaces are.
+pub(crate) const NETNS: &str = "/run/netns";
 
 /// A step for one pod: plugin, attachment, configuration.
 pub(crate) type Call = (&'static str, Attachment, Vec<u8>);
@@ -92,7 +105,7 @@ impl Chain {
     /// # Errors
     /// With the plugin's error.
     pub(crate) fn add(&self, floor: &mut Floor, pod: &Pod) -> Result<Duration> {
-        if matches!(self, Chain::Floor) { floor.add(&pod.netns, pod.number) } else { self.call("ADD", pod) }
+        if matches!(self, Chain::Floor) { floor.add(&Netns::open(&pod.netns)?, pod.number) } else { self.call("ADD", pod) }
     }
 
     /// Detaches it.
@@ -100,7 +113,7 @@ impl Chain {
     /// # Errors
     /// With the plugin's error.
     pub(crate) fn del(&self, floor: &mut Floor, pod: &Pod) -> Result<Duration> {
-        if matches!(self, Chain::Floor) { floor.del(&pod.netns) } else { self.call("DEL", pod) }
+        if matches!(self, Chain::Floor) { floor.del(&Netns::open(&pod.netns)?) } else { self.call("DEL", pod) }
     }
 
     /// Runs the plugins of one verb: DEL in the reverse order.

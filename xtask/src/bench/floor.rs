@@ -6,8 +6,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use netlink::{AddressFlags, LinkChange, LinkKind, MacvlanMode, NewLink, Route, Rtnl, VethPeer};
-use testkit::Namespace;
+use netlink::{AddressFlags, LinkChange, LinkKind, MacvlanMode, Netns, NewLink, Route, Rtnl, VethPeer};
 
 use super::world;
 
@@ -35,8 +34,8 @@ impl Floor {
     ///
     /// # Errors
     /// With the request that was refused.
-    pub(crate) fn add(&mut self, pod: &Namespace, number: u32) -> Result<Duration> {
-        let mut inside = pod.netns().rtnl()?;
+    pub(crate) fn add(&mut self, pod: &Netns, number: u32) -> Result<Duration> {
+        let mut inside = pod.rtnl()?;
         let name = format!("floor{number}");
         let address = |base: u32, prefix| ipnet::IpNet::new(IpAddr::V4(Ipv4Addr::from_bits(base + number)), prefix);
         let eth0_address = address(world::FLOOR_FLANNEL, 17)?;
@@ -46,7 +45,7 @@ impl Floor {
         let gateway: IpAddr = world::GATEWAY.parse()?;
 
         let start = Instant::now();
-        let peer = VethPeer { name: "eth0", mtu: Some(1450), mac: None, netns: Some(pod.netns().as_fd()) };
+        let peer = VethPeer { name: "eth0", mtu: Some(1450), mac: None, netns: Some(pod.as_fd()) };
         self.host.add_link(&NewLink {
             mtu: Some(1450),
             up: true,
@@ -60,7 +59,7 @@ impl Floor {
         inside.add_route(&Route::new(flannel, Some(gateway), eth0))?;
         let kind = LinkKind::Macvlan { mode: MacvlanMode::Bridge, bc_queue_len: None };
         self.host
-            .add_link_in(&NewLink { up: true, parent: Some(self.parent), ..NewLink::new("net1", kind) }, pod.netns())?;
+            .add_link_in(&NewLink { up: true, parent: Some(self.parent), ..NewLink::new("net1", kind) }, pod)?;
         let net1 = inside.link("net1")?.index;
         inside.add_address(net1, net1_address, AddressFlags::default())?;
         Ok(start.elapsed())
@@ -70,8 +69,8 @@ impl Floor {
     ///
     /// # Errors
     /// With the request that was refused, or if a link was missing.
-    pub(crate) fn del(&mut self, pod: &Namespace) -> Result<Duration> {
-        let mut inside = pod.netns().rtnl()?;
+    pub(crate) fn del(&mut self, pod: &Netns) -> Result<Duration> {
+        let mut inside = pod.rtnl()?;
         let start = Instant::now();
         let removed = inside.delete_links(&["eth0", "net1"])?;
         let took = start.elapsed();

@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use rustix::mount::{MountPropagationFlags, mount_bind, mount_change};
 
+use super::chain::NETNS;
 use crate::shell::sh;
 
 /// Names of the host's links.
@@ -29,6 +30,7 @@ pub(crate) fn make(state: &Path) -> Result<()> {
         mount_bind(&ours, folder).with_context(|| format!("cover {folder}"))?;
     }
     std::fs::create_dir_all("/run/flannel")?;
+    std::fs::create_dir_all(NETNS)?;
     let subnet = format!(
         "FLANNEL_NETWORK={FLANNEL_NETWORK}\nFLANNEL_SUBNET={GATEWAY}/17\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n"
     );
