@@ -4,6 +4,8 @@
 //! that asked for an answer. The kernel works on them in order and within the sending call, so one call carries out a whole sequence.
 
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::os::fd::AsRawFd as _;
 use std::time::Duration;
 
 use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST};
@@ -108,6 +110,8 @@ pub(crate) struct Socket {
     first: u32,
     /// Length of the longest answer there is room for, in bytes.
     room: usize,
+    /// Notifications come too, which answer no message.
+    notified: bool,
 }
 
 impl Socket {
@@ -130,7 +134,7 @@ impl Socket {
         };
         let inner = open().map_err(|e| e.on("open netlink socket", format!("family {family}")))?;
         let (outgoing, incoming, awaited) = (Vec::new(), Vec::new(), VecDeque::new());
-        Ok(Socket { inner, sequence: 0, outgoing, incoming, awaited, first: 1, room: RECEIVE })
+        Ok(Socket { inner, sequence: 0, outgoing, incoming, awaited, first: 1, room: RECEIVE, notified: false })
     }
 
     /// Adds a message to those that the next [`Socket::exchange`] sends, and returns its sequence number. `body` writes all behind the
@@ -164,17 +168,53 @@ impl Socket {
     /// If the exchange itself failed, so that it is unknown what was carried out: nothing could be sent, an answer was lost (`ENOBUFS`) or
     /// did not come (`ETIMEDOUT`). What the kernel refuses goes to `on`.
     pub(crate) fn exchange(&mut self, on: &mut dyn FnMut(u32, Answer<'_>)) -> Result<Exchange, Refusal> {
+        let mut on = |sequence, answer: Answer<'_>| {
+            on(sequence, answer);
+            ControlFlow::Continue(())
+        };
+        self.exchange_with(Socket::send, &mut on)
+    }
+
+    /// As [`Socket::exchange`], for requests of which the kernel does what matters long before it lets go of the sending call: a child process
+    /// sends, and the exchange also ends when `on` breaks it. `on` gets the notifications that the socket is subscribed to as well.
+    ///
+    /// The child outlives the exchange, with nothing open but this socket. It is nobody's to wait for: meant for a process that ends soon itself.
+    ///
+    /// # Errors
+    /// As [`Socket::exchange`].
+    pub(crate) fn exchange_by_child(
+        &mut self,
+        on: &mut dyn FnMut(u32, Answer<'_>) -> ControlFlow<()>,
+    ) -> Result<Exchange, Refusal> {
+        self.exchange_with(Socket::send_by_child, on)
+    }
+
+    fn exchange_with(
+        &mut self,
+        send: impl FnOnce(&Socket) -> Result<(), Refusal>,
+        on: &mut dyn FnMut(u32, Answer<'_>) -> ControlFlow<()>,
+    ) -> Result<Exchange, Refusal> {
         let exchanged = if self.outgoing.is_empty() {
             Ok(Exchange::default())
         } else {
-            self.send().and_then(|()| self.receive(on))
+            send(self).and_then(|()| self.receive(on))
         };
         self.outgoing.clear();
         self.awaited.clear();
         exchanged
     }
 
-    fn send(&mut self) -> Result<(), Refusal> {
+    /// Subscribes to a group of notifications (`RTNLGRP_LINK`), or ends that.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(crate) fn subscribe(&mut self, group: u32, on: bool) -> Result<(), Refusal> {
+        let changed = if on { self.inner.add_membership(group) } else { self.inner.drop_membership(group) };
+        self.notified = on;
+        Ok(changed?)
+    }
+
+    fn send(&self) -> Result<(), Refusal> {
         // The kernel's default buffers hold about 200 kB and 250 acks. Without the privilege to raise them the exchange may fail, as said.
         if self.outgoing.len() > 64 * 1024 {
             let _ = sockopt::set_socket_send_buffer_size_force(&self.inner, self.outgoing.len() * 2);
@@ -191,7 +231,31 @@ impl Socket {
         }
     }
 
-    fn receive(&mut self, on: &mut dyn FnMut(u32, Answer<'_>)) -> Result<Exchange, Refusal> {
+    /// Sends in a child process, or in this one where there can be no more processes.
+    #[expect(unsafe_code, reason = "fork")]
+    fn send_by_child(&self) -> Result<(), Refusal> {
+        let socket = self.inner.as_raw_fd();
+        // SAFETY: the child, which has one thread whatever this process has, does nothing but system calls on memory that is its own copy.
+        match unsafe { libc::fork() } {
+            0 => unsafe {
+                // Neither the locks nor the pipes: who reads from a plugin waits until the last descriptor is closed. (Linux 5.9; on older
+                // ones they stay open as long as the child runs, some 20 ms.)
+                if socket > 0 {
+                    libc::syscall(libc::SYS_close_range, 0, socket - 1, 0);
+                }
+                libc::syscall(libc::SYS_close_range, socket + 1, libc::c_int::MAX, 0);
+                libc::send(socket, self.outgoing.as_ptr().cast(), self.outgoing.len(), 0);
+                libc::_exit(0)
+            },
+            -1 => self.send(),
+            _ => Ok(()),
+        }
+    }
+
+    fn receive(
+        &mut self,
+        on: &mut dyn FnMut(u32, Answer<'_>) -> ControlFlow<()>,
+    ) -> Result<Exchange, Refusal> {
         let mut exchange = Exchange::default();
         // An error for a message that asked for no answer (the frame of an nf_tables batch) may be the only one there is for the whole
         // batch: from then on only what is there already is read.
@@ -221,20 +285,26 @@ impl Socket {
             let (first, last) = (self.first, self.sequence);
             for message in Messages(&self.incoming) {
                 let message = message?;
-                if message.sequence.wrapping_sub(first) > last.wrapping_sub(first) {
+                let ours = message.sequence.wrapping_sub(first) <= last.wrapping_sub(first);
+                let notification = self.notified && matches!(message.content, Content::Payload(_));
+                if !ours && !notification {
                     continue;
                 }
                 exchange.interrupted |= message.flags & NLM_F_DUMP_INTR != 0;
                 let awaited = self.awaited.iter().position(|s| *s == message.sequence);
                 match message.content {
                     Content::Payload(payload) => {
-                        on(message.sequence, Answer::Message { kind: message.kind, payload });
+                        if on(message.sequence, Answer::Message { kind: message.kind, payload }).is_break() {
+                            return Ok(exchange);
+                        }
                         continue;
                     }
                     Content::End(None) => {}
                     Content::End(Some(report)) => {
                         let refusal = report.refusal(&self.outgoing, message.sequence);
-                        on(message.sequence, Answer::Refused(refusal));
+                        if on(message.sequence, Answer::Refused(refusal)).is_break() {
+                            return Ok(exchange);
+                        }
                         if awaited.is_none() {
                             flags |= libc::MSG_DONTWAIT;
                         }

@@ -341,3 +341,33 @@ fn batches_at_the_same_time_remove_what_they_were_told_and_nothing_else() {
     let left: Vec<_> = left.as_array().unwrap().iter().map(|link| link["ifname"].as_str().unwrap()).collect();
     assert_eq!(left, ["lo", "stays-peer", "stays"]);
 }
+
+#[test]
+fn links_are_gone_for_everybody_when_an_early_removal_returns() {
+    if !testkit::have_root() {
+        return testkit::skip_or_fail("netns", "needs root");
+    }
+    let (host, pod) = (Namespace::new(), Namespace::new());
+    let mut rtnl = host.netns().rtnl().unwrap();
+    let mut inside = pod.netns().rtnl().unwrap();
+    for round in 0..20 {
+        for (here, there) in [("h0", "eth0"), ("h1", "net1")] {
+            let peer = VethPeer { name: there, mtu: None, mac: None, netns: Some(pod.netns().as_fd()) };
+            rtnl.add_link(&NewLink { up: true, ..NewLink::new(here, LinkKind::Veth(peer)) }).unwrap();
+        }
+        // Which of them are there does not matter.
+        let names = [&["eth0", "net1"][..], &["net1", "no", "eth0", "net1"], &["eth0"]][round % 3];
+        let removed = names.iter().filter(|name| **name != "no").collect::<std::collections::BTreeSet<_>>().len();
+        assert_eq!(inside.delete_links_early(names).unwrap(), removed);
+        // Looked at by another program at once: neither end is there.
+        assert_eq!(pod.json("ip -j link").as_array().unwrap().len(), 3 - removed);
+        assert_eq!(host.json("ip -j link").as_array().unwrap().len(), 3 - removed);
+        // The socket hears no more of others, and answers as before.
+        assert_eq!(inside.delete_links_early(&["eth0", "net1"]).unwrap(), 2 - removed);
+        assert_eq!(inside.delete_links_early(&["eth0", "net1"]).unwrap(), 0);
+        assert_eq!(inside.links().unwrap().len(), 1);
+    }
+    let error = inside.delete_links_early(&["lo"]).unwrap_err();
+    assert!(error.is(Errno::OPNOTSUPP), "{error}");
+    assert_eq!(inside.links().unwrap().len(), 1);
+}

@@ -75,7 +75,7 @@ impl PodLinks for Links {
     }
 
     fn remove(&self, netns: &str, names: &[&str]) -> Result<()> {
-        match with_rtnl(netns, |rtnl| rtnl.delete_links(names)) {
+        match with_rtnl(netns, |rtnl| rtnl.delete_links_early(names)) {
             Ok(_) => Ok(()),
             Err(e) if e.is_missing() => Ok(()),
             Err(e) => Err(kernel(e)),

@@ -25,6 +25,11 @@ const IFLA_BR_VLAN_FILTERING: u16 = 7;
 const IFLA_BRPORT_MODE: u16 = 4;
 const IFLA_BRPORT_ISOLATED: u16 = 33;
 
+/// The link itself, not its part in a bridge (AF_BRIDGE), is one of these.
+pub(crate) fn is_one_of(payload: &[u8], names: &[&str]) -> bool {
+    u8_at(payload, 0) == Some(0) && link(payload).is_some_and(|link| names.contains(&link.name.as_str()))
+}
+
 /// Reads an RTM_NEWLINK of any family but AF_BRIDGE's.
 pub(crate) fn link(payload: &[u8]) -> Option<Link> {
     let flags = u32_at(payload, 8)?.cast_signed();
