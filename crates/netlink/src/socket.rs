@@ -235,8 +235,9 @@ impl Socket {
     #[expect(unsafe_code, reason = "fork")]
     fn send_by_child(&self) -> Result<(), Refusal> {
         let socket = self.inner.as_raw_fd();
-        // SAFETY: the child, which has one thread whatever this process has, does nothing but system calls on memory that is its own copy.
+        // SAFETY: the child, which has one thread whatever this process has, does nothing but the system calls below.
         match unsafe { libc::fork() } {
+            // SAFETY: system calls on numbers, and on a buffer that is the child's own copy.
             0 => unsafe {
                 // Neither the locks nor the pipes: who reads from a plugin waits until the last descriptor is closed. (Linux 5.9; on older
                 // ones they stay open as long as the child runs, some 20 ms.)

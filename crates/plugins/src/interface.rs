@@ -282,7 +282,7 @@ pub fn remove(call: &Call) -> Result<()> {
         Err(e) if e.is_missing() => return Ok(()),
         Err(e) => return Err(Error::internal(format!("failed to open netns \"{}\": {e}", call.netns))),
     };
-    inside(&netns, |rtnl| rtnl.delete_link(&call.ifname).map(drop).map_err(kernel))
+    inside(&netns, |rtnl| rtnl.delete_links_early(&[&call.ifname]).map(drop).map_err(kernel))
 }
 
 /// A link made by the ADD in progress. Unless [`Made::keep`] is called, it is removed when this is dropped.
