@@ -160,7 +160,9 @@ impl Drop for Home {
     fn drop(&mut self) {
         if let Err(e) = self.0.enter() {
             // What is recorded is undone by the runtime's DEL.
-            eprintln!("cannot return to the host's network namespace: {e}; ending, so that nothing is done to the wrong one");
+            eprintln!(
+                "cannot return to the host's network namespace: {e}; ending, so that nothing is done to the wrong one"
+            );
             std::process::abort();
         }
     }

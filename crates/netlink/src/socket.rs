@@ -194,11 +194,8 @@ impl Socket {
         send: impl FnOnce(&Socket) -> Result<(), Refusal>,
         on: &mut dyn FnMut(u32, Answer<'_>) -> ControlFlow<()>,
     ) -> Result<Exchange, Refusal> {
-        let exchanged = if self.outgoing.is_empty() {
-            Ok(Exchange::default())
-        } else {
-            send(self).and_then(|()| self.receive(on))
-        };
+        let exchanged =
+            if self.outgoing.is_empty() { Ok(Exchange::default()) } else { send(self).and_then(|()| self.receive(on)) };
         self.outgoing.clear();
         self.awaited.clear();
         exchanged
@@ -253,10 +250,7 @@ impl Socket {
         }
     }
 
-    fn receive(
-        &mut self,
-        on: &mut dyn FnMut(u32, Answer<'_>) -> ControlFlow<()>,
-    ) -> Result<Exchange, Refusal> {
+    fn receive(&mut self, on: &mut dyn FnMut(u32, Answer<'_>) -> ControlFlow<()>) -> Result<Exchange, Refusal> {
         let mut exchange = Exchange::default();
         // An error for a message that asked for no answer (the frame of an nf_tables batch) may be the only one there is for the whole
         // batch: from then on only what is there already is read.

@@ -99,16 +99,16 @@ impl PodLinks for Links {
         let Some(first) = gateways.first() else { return Ok(()) };
         let dst = if first.is_ipv4() { IpNet::V4(Ipv4Net::default()) } else { IpNet::V6(Ipv6Net::default()) };
         let (wanted, present) = with_rtnl(netns, |rtnl| {
-                let oif = rtnl.link(ifname)?.index;
-                let via =
-                    gateways.iter().map(|gw| NextHop { gateway: Some(*gw), oif: Some(oif), weight: 1, onlink: false });
-                let wanted = netlink::Route { via: via.collect(), metric, ..netlink::Route::new(dst, None, oif) };
-                rtnl.replace_route(&wanted)?;
-                let mut routes = rtnl.routes(None, Some(oif))?;
-                routes.retain(|r| r.dst == dst);
-                Ok((wanted, routes))
-            })
-            .map_err(kernel)?;
+            let oif = rtnl.link(ifname)?.index;
+            let via =
+                gateways.iter().map(|gw| NextHop { gateway: Some(*gw), oif: Some(oif), weight: 1, onlink: false });
+            let wanted = netlink::Route { via: via.collect(), metric, ..netlink::Route::new(dst, None, oif) };
+            rtnl.replace_route(&wanted)?;
+            let mut routes = rtnl.routes(None, Some(oif))?;
+            routes.retain(|r| r.dst == dst);
+            Ok((wanted, routes))
+        })
+        .map_err(kernel)?;
         // Multus 4.2 to 4.3.0 believed that it had replaced a route that was still there (its issue 1444): look.
         let hops = |r: &netlink::Route| r.via.iter().filter_map(|hop| hop.gateway).collect::<BTreeSet<_>>();
         if present.iter().any(|r| hops(r) == hops(&wanted)) {

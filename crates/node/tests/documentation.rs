@@ -272,7 +272,7 @@ fn call(conf: &Json, pod: &str) -> Call {
         args: format!("IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME={pod}"),
         path: vec!["/opt/cni/bin".into()],
         netns_override: false,
-        conf: conf.clone(),
+        conf: conf.clone().into(),
     }
 }
 

@@ -174,7 +174,9 @@ fn inside_pair(
 /// The container's side of layer 3.
 fn configure(call: &Call, netns: &Netns, pair: &host::Pair, plan: &Plan, conf: &Conf) -> Result<()> {
     let settings = Settings { dad: conf.dad, arp_notify: true, ndisc_notify: false };
-    inside_pair(call, netns, pair, |rtnl, index| plan.apply(rtnl, &Target { netns, name: &call.ifname, index }, settings))
+    inside_pair(call, netns, pair, |rtnl, index| {
+        plan.apply(rtnl, &Target { netns, name: &call.ifname, index }, settings)
+    })
 }
 
 /// The host's side of layer 3: the gateways' addresses and forwarding. The VLAN's gateway link, if there is one.

@@ -105,7 +105,11 @@ impl Chain {
     /// # Errors
     /// With the plugin's error.
     pub(crate) fn add(&self, floor: &mut Floor, pod: &Pod) -> Result<Duration> {
-        if matches!(self, Chain::Floor) { floor.add(&Netns::open(&pod.netns)?, pod.number) } else { self.call("ADD", pod) }
+        if matches!(self, Chain::Floor) {
+            floor.add(&Netns::open(&pod.netns)?, pod.number)
+        } else {
+            self.call("ADD", pod)
+        }
     }
 
     /// Detaches it.

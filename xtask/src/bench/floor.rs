@@ -58,8 +58,7 @@ impl Floor {
         inside.add_route(&Route::new(everywhere, Some(gateway), eth0))?;
         inside.add_route(&Route::new(flannel, Some(gateway), eth0))?;
         let kind = LinkKind::Macvlan { mode: MacvlanMode::Bridge, bc_queue_len: None };
-        self.host
-            .add_link_in(&NewLink { up: true, parent: Some(self.parent), ..NewLink::new("net1", kind) }, pod)?;
+        self.host.add_link_in(&NewLink { up: true, parent: Some(self.parent), ..NewLink::new("net1", kind) }, pod)?;
         let net1 = inside.link("net1")?.index;
         inside.add_address(net1, net1_address, AddressFlags::default())?;
         Ok(start.elapsed())

@@ -349,7 +349,9 @@ impl Rtnl {
         let mut failed = None;
         let exchanged = self.socket.exchange_by_child(&mut |sequence, answer| {
             match answer {
-                Answer::Message { kind: RTM_DELLINK, payload } => gone += usize::from(parse::is_one_of(payload, &names)),
+                Answer::Message { kind: RTM_DELLINK, payload } => {
+                    gone += usize::from(parse::is_one_of(payload, &names))
+                }
                 Answer::Message { .. } => {}
                 Answer::Refused(refusal) => {
                     gathered -= usize::from(sequence != last);
@@ -390,9 +392,7 @@ impl Rtnl {
             // None of them was there, so neither was the group.
             (Ok(Some(refusal)), 0) if refusal.errno == Errno::NODEV => Ok(0),
             // Another process did the same in this namespace at the same time, and its removal of the group took ours along.
-            (Ok(Some(refusal)), gathered) if refusal.errno == Errno::NODEV => {
-                self.delete_each(names).map(|_| gathered)
-            }
+            (Ok(Some(refusal)), gathered) if refusal.errno == Errno::NODEV => self.delete_each(names).map(|_| gathered),
             _ => self.delete_each(names),
         }
     }

@@ -40,7 +40,9 @@ fn call(ipam: &str) -> Call {
         args: String::new(),
         path: Vec::new(),
         netns_override: false,
-        conf: Json::parse(format!(r#"{{"cniVersion": "1.1.0", "name": "net", "ipam": {ipam}}}"#).as_bytes()).unwrap().into(),
+        conf: Json::parse(format!(r#"{{"cniVersion": "1.1.0", "name": "net", "ipam": {ipam}}}"#).as_bytes())
+            .unwrap()
+            .into(),
     }
 }
 
