@@ -173,8 +173,8 @@ impl Performer<'_> {
         while rest > 0 {
             let own = attachments[..rest].iter().rev().take_while(|a| self.owns_interface(container, a)).count();
             let run = own.max(1);
-            if own > 0 && !container.netns.is_empty() {
-                // In one batch; one by one, each link would wait for an RCU grace period of its own.
+            if own > 1 && !container.netns.is_empty() {
+                // One round through the kernel for all of them instead of one each.
                 let names: Vec<&str> = attachments[rest - run..rest].iter().rev().map(|a| a.ifname.as_str()).collect();
                 if let Err(e) = self.links.remove(container.netns, &names) {
                     tracing::warn!("{}: removing {} at once failed: {e}", container.id, names.join(", "));
