@@ -158,7 +158,9 @@ fn enter(run: &mut Run, pid: Pid, main: Pid, purpose: Purpose) {
     }
     if here {
         run.killed = Some(call);
-        // Whoever made the call: it is our process that dies.
-        kill(main, Signal::SIGKILL).unwrap();
+        // Whoever made the call: it is our process that dies; where it has ended, the child that it left to remove links.
+        if kill(main, Signal::SIGKILL) == Err(Errno::ESRCH) {
+            kill(pid, Signal::SIGKILL).unwrap();
+        }
     }
 }
