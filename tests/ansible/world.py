@@ -124,6 +124,9 @@ class Nodes:
             node = f"node{number}"
             for folder in ("opt-cni", "etc-cni", "var-lib-cni", "run/flannel"):
                 for path in sorted((CLUSTER / f"n{number}" / folder).rglob("*")):
+                    # The runtime's own records of pods.
+                    if path.is_relative_to(CLUSTER / f"n{number}/var-lib-cni/results"):
+                        continue
                     state[f"{node} {folder}/{path.relative_to(CLUSTER / f'n{number}' / folder)}"] = _describe(path)
             for link in json.loads(run("ip", "-n", node, "-j", "link")):
                 state[f"{node} link {link['ifname']}"] = ""
