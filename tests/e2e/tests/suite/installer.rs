@@ -72,8 +72,8 @@ impl Drop for Bare<'_> {
                  kubectl logs -l app.kubernetes.io/name=plexus-node --prefix --tail=40
                  kubectl logs -l app.kubernetes.io/name=plexus-uninstall --prefix --tail=40
              fi
-             kubectl delete --cascade=foreground --ignore-not-found --timeout=120s -f {DEPLOY}/uninstall.yaml
-             kubectl delete --cascade=foreground --ignore-not-found --timeout=120s -k {DEPLOY}/base",
+             kubectl delete --cascade=foreground --ignore-not-found --timeout=120s -f '{DEPLOY}/uninstall.yaml'
+             kubectl delete --cascade=foreground --ignore-not-found --timeout=120s -k '{DEPLOY}/base'",
             failed = std::thread::panicking(),
         );
         let said = run(Command::new("sh").args(["-c", &script]), "").unwrap_or_else(|e| e);
