@@ -127,7 +127,9 @@ exec)
     ;;
 image)
     shift
-    for node in $(nodes); do import "$node" "$@"; done
+    # A node does not know where we are.
+    for archive in "$@"; do archives+=("$(realpath "$archive")"); done
+    for node in $(nodes); do import "$node" "${archives[@]}"; done
     ;;
 stop) stop "$2" "${3:--TERM}" ;;
 start)

@@ -47,6 +47,7 @@ it "exec is on the node" test "$("$cluster" exec 1 hostname)" = node1
 it "the node has processes of its own" test "$("$cluster" exec 1 sh -c 'ls -d /proc/[0-9]* | wc -l')" -lt 30
 it "flannel" "$cluster" flannel
 it "the node knows its subnet" grep -q FLANNEL_SUBNET=10.244 "$CLUSTER/n1/run/flannel/subnet.env"
+it "an image by a relative path" sh -c "cd '$CLUSTER/img' && '$cluster' image busybox.tar"
 it "stop" "$cluster" stop kubelet1
 it "the kubelet is gone" test -z "$("$cluster" exec 1 pgrep -x kubelet || true)"
 it "start" "$cluster" start kubelet1
