@@ -1,7 +1,7 @@
 //! Plugins as programs: finding one, running it, reading what it says.
 //!
 //! A program gets a process group of its own, so that a timeout ends its children as well. What it leaves running on purpose (a daemon) is
-//! not waited for.
+//! not waited for. Whether it outlives a caller that is killed is up to [`Exec::prepare`].
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -19,21 +19,21 @@
 //!
 //! let runtime = Runtime { path: vec![bin], ..Runtime::new("f00", "/run/netns/a", "eth0") };
 //! let conf = Json::parse(br#"{"cniVersion": "1.0.0", "name": "office", "type": "hello"}"#)?;
-//! let exec = Exec { timeout: Duration::from_secs(60) };
+//! let exec = Exec::new(Duration::from_secs(60));
 //! let result = exec.invoke("hello", &runtime.call(Command::Add, conf))?.ok_or("no result")?;
 //! assert_eq!(result.ips[0].address.to_string(), "10.1.2.3/24");
 //! # Ok(())
 //! # }
 //! ```
 
-mod process;
+mod child;
 
 #[cfg(test)]
 mod tests;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
+use std::process::{self, ExitStatus};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -46,6 +46,8 @@ use crate::{Call, CniResult, Code, Command, Error, Invoke, Json, Result, Version
 pub struct Exec {
     /// How long one plugin may take; then it is killed with its children.
     pub timeout: Duration,
+    /// Called before a program is started, for what only the caller can ask of the system (Linux: that the program ends with its caller).
+    pub prepare: fn(&mut process::Command) -> &mut process::Command,
 }
 
 /// The program of a plugin: the first regular file of that name in `path`.
@@ -88,6 +90,12 @@ struct Failure {
 }
 
 impl Exec {
+    /// Programs that may take this long; nothing else is asked of the system.
+    #[must_use]
+    pub fn new(timeout: Duration) -> Exec {
+        Exec { timeout, prepare: |command| command }
+    }
+
     /// The versions a program says it speaks, in its own order; they may be unknown here.
     ///
     /// # Errors
@@ -117,7 +125,7 @@ impl Exec {
 
     /// Runs a program to its end. Its stdout, if it succeeded.
     fn run(&self, program: &Path, stdin: &[u8], variables: Vec<(&str, Option<OsString>)>) -> Result<Vec<u8>> {
-        let output = process::run(program, stdin, variables, self.timeout)?;
+        let output = child::run(self, program, stdin, variables)?;
         if !output.status.success() {
             return Err(failure(program, output.status, &output.stdout, &output.stderr));
         }

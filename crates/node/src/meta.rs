@@ -16,7 +16,7 @@ impl Meta {
     fn run(call: &Call) -> Result<Option<CniResult>> {
         let config = Config::read(&call.conf)?;
         crate::log::init(&config.log);
-        let exec = Exec { timeout: config.delegate_timeout };
+        let exec = Exec { timeout: config.delegate_timeout, prepare: netlink::process::die_with_parent };
         let in_process = if config.in_process { InProcess::Auto } else { InProcess::Never };
         let delegates = NodePlugins::new(Registry::new(in_process, &exec), in_process);
         let _sockets = netlink::Pool::new();

@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     fn find(in_process: InProcess, conf: &str, path: &Path) -> Result<()> {
-        let exec = Exec { timeout: Duration::from_secs(1) };
+        let exec = Exec::new(Duration::from_secs(1));
         let plugin = PluginConf::new(Json::parse(conf.as_bytes()).unwrap()).unwrap();
         NodePlugins::new(Registry::new(in_process, &exec), in_process).find(&plugin, &[path.to_owned()])
     }

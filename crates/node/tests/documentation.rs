@@ -279,7 +279,7 @@ fn call(conf: &Json, pod: &str) -> Call {
 /// Every compiled-in plugin of a network takes its configuration. What this machine lacks (a parent interface, flannel's file) is no mistake of
 /// the example.
 fn try_plugins(list: &NetworkList) -> Result<()> {
-    let exec = cni::exec::Exec { timeout: std::time::Duration::from_secs(1) };
+    let exec = cni::exec::Exec::new(std::time::Duration::from_secs(1));
     let registry = Registry::new(InProcess::Auto, &exec);
     for plugin in &list.plugins {
         let Some(found) = Registry::find(&plugin.plugin_type) else { continue };

@@ -16,7 +16,7 @@ const DELEGATE_TIMEOUT: Duration = Duration::from_secs(240);
 
 /// A whole CNI program: one call, from the process's environment and stdin to its exit code.
 pub fn main(plugin: &dyn Plugin) -> ExitCode {
-    let exec = Exec { timeout: DELEGATE_TIMEOUT };
+    let exec = Exec { timeout: DELEGATE_TIMEOUT, prepare: netlink::process::die_with_parent };
     let delegates = Registry::new(InProcess::Auto, &exec);
     let var = |name: &str| std::env::var_os(name);
     run(plugin, var, &mut io::stdin().lock(), &mut io::stdout().lock(), &mut io::stderr().lock(), &delegates)

@@ -40,3 +40,37 @@ pub fn bridge(world: &World, backend: &str) -> Value {
         "ipMasq": true, "ipMasqBackend": backend,
         "ipam": { "type": "host-local", "dataDir": format!("{dir}/ipam"), "subnet": "10.1.2.0/24" } })
 }
+
+/// [`bridge`] by nf_tables, with the pod's MAC address enforced.
+#[must_use]
+pub fn spoof_checked(world: &World) -> Value {
+    with(bridge(world, "nftables"), "macspoofchk", json!(true))
+}
+
+/// [`bridge`] by nf_tables, with an IPv4 and an IPv6 address.
+#[must_use]
+pub fn dual_stack(world: &World) -> Value {
+    let ranges = json!([[{ "subnet": "10.1.2.0/24" }], [{ "subnet": "fd00:1:2::/64" }]]);
+    let ipam = json!({ "type": "host-local", "dataDir": world.dir().join("ipam"), "ranges": ranges });
+    with(bridge(world, "nftables"), "ipam", ipam)
+}
+
+/// The meta-plugin with one network of two plugins.
+#[must_use]
+pub fn chain(world: &World) -> Value {
+    let plugins = json!([dual_stack(world), { "type": "loopback" }]);
+    json!({
+        "cniVersion": "1.1.0", "name": "chained", "type": "multus", "cniDir": world.dir().join("multus"),
+        "delegates": [{ "cniVersion": "1.1.0", "name": "pods", "plugins": plugins }] })
+}
+
+/// [`article`], whose delegates are programs.
+#[must_use]
+pub fn executed(world: &World) -> Value {
+    with(article(world), "inProcess", json!("never"))
+}
+
+fn with(mut conf: Value, key: &str, value: Value) -> Value {
+    conf[key] = value;
+    conf
+}

@@ -1,4 +1,4 @@
-//! Runs a program system call by system call, and kills it at one of them.
+//! Runs a program system call by system call, and kills it, or a process that it started, at one of them.
 //!
 //! Owns: a ptrace loop that counts the calls of all threads and of the programs that are run, in the order in which they happen. (strace can
 //! inject a signal, too, but counts by thread and by kind: of what a short-lived thread does it cannot reach everything.)
@@ -44,8 +44,17 @@ pub struct Run {
 pub enum Purpose {
     /// To see every system call.
     Trace,
-    /// To kill it when the Nth begins; counted from 1.
-    Kill(usize),
+    /// To kill somebody when the Nth begins; counted from 1.
+    Kill(usize, Victim),
+}
+
+/// Who is killed at a system call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Victim {
+    /// The process itself, whoever made the call.
+    Main,
+    /// Who made the call: the process, or one that it started.
+    Caller,
 }
 
 /// A command that waits at the gate, then becomes `program` with `stdin` from a file and stdout into one.
@@ -74,7 +83,7 @@ pub fn run(mut command: Command, purpose: Purpose) -> Run {
     let mut begun = false;
     let mut inside: HashSet<Pid> = HashSet::new();
     let mut traced: HashSet<Pid> = HashSet::new();
-    // The process has been killed. A program that it ran and that outlives it is let go: what it still does, it does while the DEL runs.
+    // The process has ended. One that it started and that outlives it is let go: what it still does, it does while the DEL runs.
     let mut over = false;
     loop {
         // Only this thread's children: other tests have theirs.
@@ -89,6 +98,7 @@ pub fn run(mut command: Command, purpose: Purpose) -> Run {
                 traced.remove(&pid);
                 if pid == main {
                     run.rc = code;
+                    over = leave(&traced);
                 }
                 continue;
             }
@@ -96,11 +106,7 @@ pub fn run(mut command: Command, purpose: Purpose) -> Run {
                 traced.remove(&pid);
                 if pid == main {
                     run.rc = 128 + signal as i32;
-                    over = true;
-                    for other in &traced {
-                        // Until it stops it cannot be let go. It may have ended meanwhile.
-                        let _ = ptrace::interrupt(*other);
-                    }
+                    over = leave(&traced);
                 }
                 continue;
             }
@@ -142,25 +148,32 @@ pub fn run(mut command: Command, purpose: Purpose) -> Run {
     }
 }
 
+/// Makes processes stop, for until they do they cannot be let go. They may have ended meanwhile.
+fn leave(traced: &HashSet<Pid>) -> bool {
+    for pid in traced {
+        let _ = ptrace::interrupt(*pid);
+    }
+    true
+}
+
 fn enter(run: &mut Run, pid: Pid, main: Pid, purpose: Purpose) {
     run.count += 1;
-    let here = purpose == Purpose::Kill(run.count);
-    if !here && purpose != Purpose::Trace {
-        return;
-    }
+    let victim = match purpose {
+        Purpose::Trace => None,
+        Purpose::Kill(n, victim) if n == run.count => Some(victim),
+        Purpose::Kill(..) => return,
+    };
     let of = |what: &str| std::fs::read_to_string(format!("/proc/{pid}/{what}")).unwrap_or_default();
     let number = of("syscall").split_whitespace().next().and_then(|n| n.parse().ok()).unwrap_or(-1);
     let group = of("status").lines().find_map(|l| l.strip_prefix("Tgid:")?.trim().parse::<i32>().ok());
     let own = group == Some(main.as_raw());
     let call = Call { own, thread: own && pid != main, number };
-    if purpose == Purpose::Trace {
-        run.calls.push(call);
-    }
-    if here {
-        run.killed = Some(call);
-        // Whoever made the call: it is our process that dies; where it has ended, the child that it left to remove links.
-        if kill(main, Signal::SIGKILL) == Err(Errno::ESRCH) {
-            kill(pid, Signal::SIGKILL).unwrap();
+    match victim {
+        None => run.calls.push(call),
+        Some(victim) => {
+            run.killed = Some(call);
+            let caller = group.map_or(pid, Pid::from_raw);
+            kill(if victim == Victim::Main { main } else { caller }, Signal::SIGKILL).unwrap();
         }
     }
 }

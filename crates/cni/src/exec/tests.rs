@@ -48,7 +48,7 @@ impl Programs {
     }
 }
 
-const LONG: Exec = Exec { timeout: Duration::from_secs(60) };
+const LONG: Exec = Exec { timeout: Duration::from_secs(60), prepare: |command| command };
 const CONF: &str = r#"{"cniVersion":"1.0.0","name":"net","type":"t"}"#;
 
 #[test]
@@ -209,7 +209,7 @@ fn a_timeout_kills_the_plugin_and_its_children() {
         "t",
         r#"cd "$(dirname "$0")"; sleep 1000 & echo $! > child; echo $$ > parent; echo waiting >&2; wait"#,
     )]);
-    let short = Exec { timeout: Duration::from_secs(3) };
+    let short = Exec::new(Duration::from_secs(3));
     let error = short.invoke("t", &programs.call(Command::Add, CONF)).unwrap_err();
     assert!(error.message.contains("did not end within 3s"), "{error}");
     assert_eq!(error.details, "stderr: waiting");
@@ -278,7 +278,7 @@ fn a_program_being_written_is_waited_for() {
     let busy = || fs::OpenOptions::new().append(true).open(programs.file("t")).unwrap();
 
     let writer = busy();
-    let short = Exec { timeout: Duration::from_millis(300) };
+    let short = Exec::new(Duration::from_millis(300));
     match short.invoke("t", &programs.call(Command::Del, CONF)) {
         Err(error) => {
             assert_eq!(error.code, Code::TRY_AGAIN);

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
+use super::Exec;
 use crate::{Code, Error, Result};
 
 /// More than this on stdout is no result; the plugin is killed.
@@ -31,13 +32,14 @@ pub(super) struct Output {
 /// Runs `program` with these variables set (or, with `None`, removed).
 ///
 /// # Errors
-/// If it cannot be started, takes longer than `timeout` or prints too much. It has ended then, and its children with it.
+/// If it cannot be started, takes longer than it may or prints too much. It has ended then, and its children with it.
 pub(super) fn run(
+    exec: &Exec,
     program: &Path,
     stdin: &[u8],
     variables: Vec<(&str, Option<OsString>)>,
-    timeout: Duration,
 ) -> Result<Output> {
+    let timeout = exec.timeout;
     let started = Instant::now();
     let mut command = Command::new(program);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
@@ -47,6 +49,7 @@ pub(super) fn run(
             None => command.env_remove(name),
         };
     }
+    (exec.prepare)(&mut command);
     let child = start(&mut command, program, started, timeout.min(BUSY_LIMIT))?;
     let mut guard = Guard { child, ended: false };
     let failed = |e: io::Error| Error::new(Code::IO, format!("failed to run \"{}\": {e}", program.display()));
