@@ -1,8 +1,8 @@
 //! The networks of a Kubernetes pod: what its annotations ask for, resolved to configurations.
 //!
 //! Owns: who the pod is and whether it still is the one that the runtime means; the order and the sources of its networks; namespace
-//! isolation. Reading the annotations is [`crate::select`]'s, completing a definition's configuration [`definition`]'s, turning wishes into
-//! arguments [`request`]'s.
+//! isolation. Reading the annotations is [`crate::select`]'s, completing a definition's configuration `definition`'s, turning wishes into
+//! arguments `request`'s.
 
 pub(crate) mod definition;
 mod request;

@@ -1,6 +1,6 @@
 //! What a container has, on disk: `<cniDir>/<container>`, written before anything is attached and removed when everything is gone.
 //!
-//! Owns: finding, reading and writing records. The format is [`multus`]'s.
+//! Owns: finding, reading and writing records. The format is `multus`'s.
 
 mod multus;
 
