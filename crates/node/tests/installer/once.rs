@@ -1,12 +1,10 @@
 //! The installer as a program, on nodes that are directories: what it makes, what it follows, what it survives, and that uninstalling leaves
 //! nothing.
 
-mod node;
-
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
-use node::{Node, PRIMARY};
+use crate::node::{Node, PRIMARY};
 use serde_json::{Value, json};
 
 #[test]
@@ -249,7 +247,7 @@ fn a_runtime_that_would_take_another_configuration_is_said() {
 #[test]
 fn a_given_configuration_is_installed_to_the_letter_if_it_is_good() {
     let node = Node::new();
-    let article = node::article();
+    let article = crate::node::article();
     let given = node.path("given/10-multus.conf");
     node.write("given/10-multus.conf", &article);
     let before = node.snapshot();

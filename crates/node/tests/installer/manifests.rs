@@ -1,15 +1,10 @@
 //! What is in deploy/: it parses, grants no more than it says, and names options that exist.
 
-#![cfg(feature = "kubernetes")] // what they start is the image's binary
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
-
-mod node;
 
 fn deploy() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy")
@@ -135,8 +130,8 @@ fn configuration_values_fit_the_options_that_they_become() {
     let (_, object) = of_kind(&all, "DaemonSet").into_iter().find(|(file, _)| file.starts_with("base/")).unwrap();
     let container = &object["spec"]["template"]["spec"]["containers"][0];
     let config = objects("base/configmap.yaml").remove(0);
-    let node = node::Node::new();
-    node.write("etc/cni/net.d/10-flannel.conflist", node::PRIMARY);
+    let node = crate::node::Node::new();
+    node.write("etc/cni/net.d/10-flannel.conflist", crate::node::PRIMARY);
     let mut args: Vec<String> = strings(&container["args"])[1..].iter().map(|s| (*s).to_owned()).collect();
     for variable in container["env"].as_array().unwrap() {
         let reference = &variable["valueFrom"]["configMapKeyRef"];
@@ -163,7 +158,7 @@ fn the_article_has_its_names_and_its_json() {
     };
     find("ServiceAccount", "multus");
     let config = find("ConfigMap", "kube-multus-cfg");
-    assert_eq!(config["data"]["cni-conf.json"].as_str().unwrap(), node::article());
+    assert_eq!(config["data"]["cni-conf.json"].as_str().unwrap(), crate::node::article());
     let daemon_set = find("DaemonSet", "kube-multus-ds");
     let spec = &daemon_set["spec"]["template"]["spec"];
     assert_eq!(spec["containers"].as_array().unwrap().len(), 2, "2/2 Running");
@@ -171,8 +166,8 @@ fn the_article_has_its_names_and_its_json() {
     assert_eq!(volume["configMap"]["items"], json!([{"key": "cni-conf.json", "path": "10-multus.conf"}]));
 
     // As the container does it.
-    let node = node::Node::new();
+    let node = crate::node::Node::new();
     node.write("given/10-multus.conf", config["data"]["cni-conf.json"].as_str().unwrap());
     node.install(&[&format!("--multus-conf-file={}", node.path("given/10-multus.conf").display())]).ready();
-    assert_eq!(node.text("etc/cni/net.d/10-multus.conf"), node::article());
+    assert_eq!(node.text("etc/cni/net.d/10-multus.conf"), crate::node::article());
 }

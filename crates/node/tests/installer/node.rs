@@ -1,8 +1,5 @@
 //! A node that is a directory: what the installer sees of it, and what becomes of it.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![allow(dead_code, clippy::allow_attributes, reason = "each test program uses a part of it")]
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;

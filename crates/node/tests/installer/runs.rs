@@ -1,15 +1,11 @@
 //! The installer while it runs: what it follows by itself, its probes, its end, and being killed anywhere.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod node;
-
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use node::{Node, PRIMARY};
+use crate::node::{Node, PRIMARY};
 
 /// Waits for what happens within seconds; a minute is for machines that are busy.
 fn until(what: &str, mut happened: impl FnMut() -> bool) {
