@@ -41,9 +41,12 @@ pub(crate) fn run(rounds: usize, ours: Option<PathBuf>, save: bool) -> Result<()
     tools::root("the benchmark")?;
     tools::need(tools::BENCH)?;
     let go = tools::originals()?;
-    let built = match ours {
-        Some(file) => fs::canonicalize(&file).with_context(|| file.display().to_string())?,
-        None => binary::build_for_kubernetes()?,
+    let (built, commit) = match ours {
+        // Of which nobody knows what it was made from.
+        Some(file) => {
+            (fs::canonicalize(&file).with_context(|| file.display().to_string())?, "unknown (--binary)".into())
+        }
+        None => (binary::build_for_kubernetes()?, commit()),
     };
     let folder = binary::root().join("target/bench");
     let ours = folder.join("ours-kubernetes");
@@ -83,7 +86,7 @@ pub(crate) fn run(rounds: usize, ours: Option<PathBuf>, save: bool) -> Result<()
     drop(cluster);
     let mut results = Results {
         date: sh("date +%F")?.trim().into(),
-        commit: commit(),
+        commit,
         machine,
         kubernetes: kubernetes["serverVersion"]["gitVersion"].as_str().unwrap_or_default().into(),
         binary_bytes: fs::metadata(&built)?.len(),
