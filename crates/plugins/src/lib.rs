@@ -19,6 +19,9 @@ pub mod skel;
 pub mod spoofcheck;
 mod static_;
 
+#[cfg(test)]
+mod testing;
+
 pub use bridge::Bridge;
 pub use cni::chain::Attachment;
 pub use flannel::Flannel;

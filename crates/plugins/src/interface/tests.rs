@@ -1,22 +1,10 @@
 //! What a result means for an interface, without a kernel.
 
-use cni::{IpConfig, Version};
-
 use super::*;
+use crate::testing;
 
 fn result(ips: &[(&str, Option<&str>)], routes: &[(&str, Option<&str>)]) -> CniResult {
-    let mut result = CniResult::empty(Version::V1_1_0);
-    result.ips = ips
-        .iter()
-        .map(|(address, gateway)| IpConfig {
-            interface: Some(0),
-            address: address.parse().unwrap(),
-            gateway: gateway.map(|g| g.parse().unwrap()),
-        })
-        .collect();
-    result.routes =
-        routes.iter().map(|(dst, gw)| Route::new(dst.parse().unwrap(), gw.map(|g| g.parse().unwrap()))).collect();
-    result
+    testing::result(Some(0), ips, routes)
 }
 
 #[test]

@@ -1,8 +1,9 @@
 use std::cell::RefCell;
 
-use cni::{IpConfig, Json, Version};
+use cni::{IpConfig, Version};
 
 use super::*;
+use crate::testing;
 
 /// Notes what it is called with; ADD gives these addresses.
 #[derive(Default)]
@@ -32,18 +33,7 @@ impl Fake {
 }
 
 fn call(ipam: &str) -> Call {
-    Call {
-        command: Command::Add,
-        container_id: "id".into(),
-        netns: "/some/where".into(),
-        ifname: "eth0".into(),
-        args: String::new(),
-        path: Vec::new(),
-        netns_override: false,
-        conf: Json::parse(format!(r#"{{"cniVersion": "1.1.0", "name": "net", "ipam": {ipam}}}"#).as_bytes())
-            .unwrap()
-            .into(),
-    }
+    testing::call(format!(r#"{{"cniVersion": "1.1.0", "name": "net", "ipam": {ipam}}}"#))
 }
 
 const IPAM: &str = r#"{"type": "some-ipam"}"#;

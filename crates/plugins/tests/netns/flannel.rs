@@ -29,6 +29,13 @@ fn subnet(world: &World, text: &str) {
     std::fs::write(world.path("subnet.env"), text).unwrap();
 }
 
+/// A host with flanneld's file, and a pod.
+fn node() -> Option<(World, Namespace)> {
+    let world = World::new()?;
+    subnet(&world, V4);
+    Some((world, Namespace::new()))
+}
+
 /// Names in the directory of stored configurations.
 fn stored(world: &World) -> Vec<String> {
     let mut found: Vec<String> = std::fs::read_dir(world.path("flannel"))
@@ -46,9 +53,7 @@ fn read(path: PathBuf) -> Value {
 
 #[test]
 fn lifecycle_of_the_manifest() {
-    let Some(world) = World::new() else { return };
-    subnet(&world, V4);
-    let pod = Namespace::new();
+    let Some((world, pod)) = node() else { return };
     let at = At::new("pod1", &pod, "eth0");
     let conf = conf(&world, json!({}));
     let result = world.add(&at, &conf);
@@ -173,9 +178,7 @@ fn two_attachments_of_one_pod() {
 
 #[test]
 fn every_verb_reaches_the_delegate() {
-    let Some(world) = World::new() else { return };
-    subnet(&world, V4);
-    let pod = Namespace::new();
+    let Some((world, pod)) = node() else { return };
     let at = At::new("pod1", &pod, "eth0");
     let mut conf = conf(&world, json!({ "cniVersion": "1.1.0", "runtimeConfig": { "mac": "02:00:00:00:00:07" } }));
     let result = world.add(&at, &conf);
@@ -213,10 +216,8 @@ fn every_verb_reaches_the_delegate() {
 /// A runtime may repeat a DEL: it takes nothing from the container's other attachment.
 #[test]
 fn repeated_del_of_the_second_attachment() {
-    let Some(world) = World::new() else { return };
-    subnet(&world, V4);
+    let Some((world, pod)) = node() else { return };
     let conf = conf(&world, json!({}));
-    let pod = Namespace::new();
     let (first, second) = (At::new("pod1", &pod, "eth0"), At::new("pod1", &pod, "net1"));
     // The same network; other addresses, since two routes to the same place would meet in the container.
     let mut other = conf.clone();
@@ -240,9 +241,7 @@ fn repeated_del_of_the_second_attachment() {
 /// The delegate sees nothing of what the file has beside its configuration.
 #[test]
 fn the_stored_configuration_is_the_one_of_add() {
-    let Some(world) = World::new() else { return };
-    subnet(&world, V4);
-    let pod = Namespace::new();
+    let Some((world, pod)) = node() else { return };
     let at = At::new("pod1", &pod, "eth0");
     let conf = conf(&world, json!({}));
     let seen = Mutex::new(Vec::new());
@@ -262,10 +261,8 @@ fn the_stored_configuration_is_the_one_of_add() {
 /// ADD killed, ADD again without a DEL in between: one DEL is enough.
 #[test]
 fn an_add_that_was_killed_and_repeated() {
-    let Some(world) = World::new() else { return };
-    subnet(&world, V4);
+    let Some((world, pod)) = node() else { return };
     let conf = conf(&world, json!({}));
-    let pod = Namespace::new();
     let at = At::new("pod1", &pod, "eth0");
     world.add(&at, &conf);
     let file = std::fs::read(world.path("flannel/pod1")).unwrap();
@@ -280,10 +277,8 @@ fn an_add_that_was_killed_and_repeated() {
 /// The original's file has no interface in it: it is whoever's asks, as the original takes it.
 #[test]
 fn a_file_of_the_original() {
-    let Some(world) = World::new() else { return };
-    subnet(&world, V4);
+    let Some((world, pod)) = node() else { return };
     let conf = conf(&world, json!({}));
-    let pod = Namespace::new();
     let at = At::new("pod1", &pod, "eth0");
     world.add(&at, &conf);
     let mut theirs = read(world.path("flannel/pod1"));
@@ -354,11 +349,9 @@ fn failures_leave_nothing() {
 
 #[test]
 fn another_delegate() {
-    let Some(world) = World::new() else { return };
-    subnet(&world, V4);
+    let Some((world, pod)) = node() else { return };
     world.host.sh("ip link add up0 type veth peer name out0");
     world.host.sh("ip link set up0 up");
-    let pod = Namespace::new();
     let at = At::new("pod1", &pod, "eth0");
     let conf = conf(&world, json!({ "delegate": { "type": "macvlan", "master": "up0" } }));
     world.add(&at, &conf);
@@ -367,33 +360,4 @@ fn another_delegate() {
     assert!(read(world.path("flannel/pod1")).get("isGateway").is_none());
     world.del(&at, &conf);
     assert_eq!(names(&pod.json("ip -j link")), ["lo"]);
-}
-
-#[test]
-fn whose_interface_it_is() {
-    let call = |conf: Value| cni::Call {
-        command: Command::Del,
-        container_id: "c".into(),
-        netns: String::new(),
-        ifname: "eth0".into(),
-        args: String::new(),
-        path: vec![],
-        netns_override: false,
-        conf: cni::Json::from(conf).into(),
-    };
-    let flannel = plexus_plugins::Registry::find("flannel").unwrap();
-    for (delegate, owns) in [
-        (json!({}), true),
-        (json!({ "type": "macvlan" }), true),
-        (json!({ "type": "host-local" }), false),
-        (json!({ "type": "flannel" }), false),
-        (json!({ "type": "unheard-of" }), false),
-        (json!({ "type": 5 }), false),
-    ] {
-        assert_eq!(
-            flannel.owns_interface(&call(json!({ "type": "flannel", "delegate": delegate }))),
-            owns,
-            "{delegate}"
-        );
-    }
 }

@@ -1,37 +1,14 @@
 //! Gateways and default routes, without a kernel.
 
-use cni::{Call, Command, IpConfig, Json, Version};
-
 use super::*;
+use crate::testing;
 
 fn conf(more: &str) -> Conf {
-    let conf = Json::parse(format!(r#"{{"name":"n","type":"bridge"{more}}}"#).as_bytes()).unwrap();
-    Conf::read(&Call {
-        command: Command::Add,
-        container_id: "c".into(),
-        netns: String::new(),
-        ifname: "eth0".into(),
-        args: String::new(),
-        path: vec![],
-        netns_override: false,
-        conf: conf.into(),
-    })
-    .unwrap()
+    Conf::read(&testing::call(format!(r#"{{"name":"n","type":"bridge"{more}}}"#))).unwrap()
 }
 
 fn result(ips: &[(&str, Option<&str>)], routes: &[(&str, Option<&str>)]) -> CniResult {
-    let mut result = CniResult::empty(Version::V1_1_0);
-    result.ips = ips
-        .iter()
-        .map(|(address, gateway)| IpConfig {
-            interface: None,
-            address: address.parse().unwrap(),
-            gateway: gateway.map(|g| g.parse().unwrap()),
-        })
-        .collect();
-    result.routes =
-        routes.iter().map(|(dst, gw)| Route::new(dst.parse().unwrap(), gw.map(|g| g.parse().unwrap()))).collect();
-    result
+    testing::result(None, ips, routes)
 }
 
 fn text(gateways: &Gateways) -> Vec<String> {

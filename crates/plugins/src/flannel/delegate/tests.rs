@@ -4,19 +4,8 @@ use cni::Command;
 use serde_json::{Value, json};
 
 use super::*;
-
-fn call(conf: Value) -> Call {
-    Call {
-        command: Command::Add,
-        container_id: "c".into(),
-        netns: String::new(),
-        ifname: "eth0".into(),
-        args: String::new(),
-        path: vec![],
-        netns_override: false,
-        conf: Json::from(conf).into(),
-    }
-}
+use crate::Plugin as _;
+use crate::testing::call;
 
 fn subnet(masquerades: bool) -> Subnet {
     Subnet {
@@ -84,5 +73,20 @@ fn refused() {
     ] {
         let error = build(&call(conf.clone()), &subnet(true)).unwrap_err();
         assert_eq!(error.code, cni::Code::INVALID_CONFIG, "{conf}: {error}");
+    }
+}
+
+#[test]
+fn whose_interface_it_is() {
+    for (delegate, owns) in [
+        (json!({}), true),
+        (json!({ "type": "macvlan" }), true),
+        (json!({ "type": "host-local" }), false),
+        (json!({ "type": "flannel" }), false),
+        (json!({ "type": "unheard-of" }), false),
+        (json!({ "type": 5 }), false),
+    ] {
+        let del = Call { command: Command::Del, ..call(json!({ "type": "flannel", "delegate": delegate })) };
+        assert_eq!(crate::Flannel.owns_interface(&del), owns, "{delegate}");
     }
 }

@@ -1,10 +1,11 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use cni::{Call, Command, Json};
+use cni::Call;
 use proptest::prelude::*;
 
 use super::*;
+use crate::testing;
 
 /// A network's state, in memory; counts questions.
 #[derive(Default)]
@@ -31,16 +32,7 @@ fn ip(s: &str) -> IpAddr {
 
 fn config(ipam: &str, args: &str) -> Config {
     let conf = format!(r#"{{"cniVersion": "1.0.0", "name": "net", "ipam": {ipam}}}"#);
-    let call = Call {
-        command: Command::Add,
-        container_id: "id".into(),
-        netns: String::new(),
-        ifname: "eth0".into(),
-        args: args.into(),
-        path: Vec::new(),
-        netns_override: false,
-        conf: Json::parse(conf.as_bytes()).unwrap().into(),
-    };
+    let call = Call { args: args.into(), ..testing::call(conf) };
     Config::load(&call).unwrap()
 }
 
