@@ -1,5 +1,7 @@
 //! Netlink attributes as bytes: writing them, walking them, and whether the kernel's copy of something is what we would write.
 
+pub(super) use crate::attributes::{u16_at, u32_at};
+
 /// `NFNL_SUBSYS_NFTABLES << 8`: the high byte of every nf_tables message type.
 const SUBSYSTEM: u16 = 10 << 8;
 /// `struct nlmsghdr` and `struct nfgenmsg`.
@@ -164,14 +166,4 @@ pub(super) fn messages(datagram: &[u8]) -> impl Iterator<Item = Received<'_>> {
         rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
         Some(message)
     })
-}
-
-/// Two bytes of the host's order.
-pub(super) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    bytes.get(at..at + 2)?.try_into().ok().map(u16::from_ne_bytes)
-}
-
-/// Four bytes of the host's order.
-pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes.get(at..at + 4)?.try_into().ok().map(u32::from_ne_bytes)
 }
