@@ -26,7 +26,7 @@ use floor::Floor;
 use report::{FLOOR, Machine, OURS, Parallel, Results, Serial};
 use stats::Spread;
 
-/// How much is measured.
+/// How much is measured, and beside what.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Size {
     /// Pods of each chain, one at a time.
@@ -38,6 +38,9 @@ pub(crate) struct Size {
     /// ADDs of host-local alone, of each program and case.
     #[arg(long, default_value_t = 50)]
     host_local: usize,
+    /// A directory with the plugins of another build (`multus` and `host-local`), measured in the same run: what a change is worth.
+    #[arg(long, value_name = "DIR")]
+    against: Option<PathBuf>,
 }
 
 /// What the measuring process is told.
@@ -102,6 +105,9 @@ pub(crate) fn run(size: &Size, plugins: Option<PathBuf>, save: bool) -> Result<(
         .arg("bench-run");
     inside.args([format!("--rounds={}", size.rounds), format!("--blocks={}", size.blocks)]);
     inside.args([format!("--host-local={}", size.host_local), format!("--go-version={}", go.version)]);
+    if let Some(dir) = &size.against {
+        inside.arg("--against").arg(fs::canonicalize(dir)?);
+    }
     inside.arg("--ours").arg(&ours).arg("--go").arg(&go.plugins).arg("--state").arg(&state).arg("--out").arg(&out);
     let measured = shell::watch(&mut inside);
     let _ = fs::remove_dir_all(&state);
@@ -167,6 +173,9 @@ pub(crate) fn measure(plan: &Plan) -> Result<()> {
     let mut chains = vec![Chain::Floor, Chain::Meta(OURS, plan.ours.clone()), Chain::InOrder(reference, go.clone())];
     if go.join("multus").exists() {
         chains.push(Chain::Meta("Multus 4.3.0 + Go plugins", go.clone()));
+    }
+    if let Some(dir) = &plan.size.against {
+        chains.push(Chain::Meta("Plexus, the other build", dir.clone()));
     }
     // Pods stay until the end: tearing namespaces down meanwhile would disturb what is measured.
     let mut pods = Pods::default();
