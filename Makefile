@@ -2,6 +2,14 @@
 
 export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/local/sbin:/usr/sbin:/sbin
 
+# A fresh machine: what is missing, and what a first run waits for, which cargo says nothing about.
+define xtask
+@for tool in cargo cc; do command -v $$tool >/dev/null || { \
+	echo "$$tool is not in PATH: this needs Rust (from rustup, for $$(id -un)) and a C compiler (Debian: gcc libc6-dev)" >&2; exit 1; }; done; \
+[ -x "$${CARGO_TARGET_DIR:-target}/debug/xtask" ] || echo 'compiling the tool that does this (cargo xtask): a minute or more' >&2; \
+cargo xtask
+endef
+
 .PHONY: help demo demo-clean test e2e ansible-test bench bench-cluster build image
 
 help:
@@ -16,13 +24,13 @@ help:
 	@echo 'make image        the container image: the static binary and nothing else; and that beside it'
 
 demo:
-	@cargo xtask demo $(if $(KEEP),--keep)
+	$(xtask) demo $(if $(KEEP),--keep)
 
 demo-clean:
-	@cargo xtask demo-clean
+	$(xtask) demo-clean
 
 test:
-	@cargo xtask test
+	$(xtask) test
 
 e2e:
 	@KEEP=$(KEEP) tests/e2e/run
@@ -31,13 +39,13 @@ ansible-test:
 	@KEEP=$(KEEP) tests/ansible/run
 
 bench:
-	@cargo xtask bench
+	$(xtask) bench
 
 bench-cluster:
-	@cargo xtask bench-cluster
+	$(xtask) bench-cluster
 
 build:
-	@cargo xtask build
+	$(xtask) build
 
 image:
-	@cargo xtask image
+	$(xtask) image

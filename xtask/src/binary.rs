@@ -42,13 +42,11 @@ fn build_with(features: &[&str]) -> Result<PathBuf> {
     let arch = std::env::consts::ARCH;
     let musl = format!("{arch}-unknown-linux-musl");
     // With Kubernetes comes ring (TLS), which compiles C for the target and wants musl's own compiler wrapper.
-    let have_compiler = || features.is_empty() || tools::need(&[Tool("musl-gcc", "musl-tools")]).is_ok();
-    if have_target(&musl) && have_compiler() {
-        return compile("plexus-node", cargo().args(["--release", "--target", &musl]).args(features));
+    let compiler: &[Tool] = if features.is_empty() { &[] } else { &[Tool("musl-gcc", "musl-tools")] };
+    match need_target(&musl).and_then(|()| tools::need(compiler)) {
+        Ok(()) => return compile("plexus-node", cargo().args(["--release", "--target", &musl]).args(features)),
+        Err(why) => eprintln!("cannot build for {musl}: {why:#}\nlinking glibc statically instead"),
     }
-    eprintln!(
-        "the target {musl} or its C compiler (musl-tools) is not to be had here: linking glibc statically instead"
-    );
     // With --target, so that build scripts and proc macros are not linked statically too.
     let mut command = cargo();
     command.args(["--release", "--target", &format!("{arch}-unknown-linux-gnu")]).args(features);
@@ -83,16 +81,14 @@ fn compile(package: &str, command: &mut Command) -> Result<PathBuf> {
     binary.with_context(|| format!("cargo named no executable for {package}"))
 }
 
-fn have_target(triple: &str) -> bool {
-    let installed = || {
-        let sysroot = shell::capture(Command::new("rustc").arg("--print=sysroot").current_dir(root()));
-        sysroot.is_ok_and(|s| Path::new(s.trim()).join("lib/rustlib").join(triple).join("lib").is_dir())
-    };
-    // rustup may be missing, or its server out of reach: both are answered by the second look.
-    installed() || {
-        let _ = shell::capture(Command::new("rustup").args(["target", "add", triple]).current_dir(root()));
-        installed()
+/// The target's standard library: there, or added with rustup, which is said.
+fn need_target(triple: &str) -> Result<()> {
+    let sysroot = shell::capture(Command::new("rustc").arg("--print=sysroot").current_dir(root()))?;
+    if Path::new(sysroot.trim()).join("lib/rustlib").join(triple).join("lib").is_dir() {
+        return Ok(());
     }
+    eprintln!("  adding with rustup: the target {triple}");
+    shell::capture(Command::new("rustup").args(["target", "add", triple]).current_dir(root())).map(drop)
 }
 
 /// Makes `dir` a CNI plugin directory: one link to the binary per plugin name.

@@ -49,12 +49,13 @@ pub(crate) fn build() -> Result<Originals, String> {
     if !dir.join("bridge").exists() {
         fs::create_dir_all(&cache).map_err(|e| format!("create {}: {e}", cache.display()))?;
         if let Err(why) = build_plugins(&cache, &dir) {
-            eprintln!("the reference plugins cannot be built ({why}): using {PACKAGED}");
             if !Path::new(PACKAGED).join("bridge").exists() {
                 return Err(format!(
-                    "{why}; and {PACKAGED} has none: install Go, or the package containernetworking-plugins"
+                    "the reference plugins cannot be built ({why}), and {PACKAGED} has none: install Go, or the package \
+                     containernetworking-plugins"
                 ));
             }
+            eprintln!("the reference plugins cannot be built ({why}): using those of {PACKAGED}");
             return Ok(Originals { plugins: PACKAGED.into(), version: "1.1.1", multus: None });
         }
     }
