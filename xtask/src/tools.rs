@@ -30,6 +30,7 @@ pub(crate) const TEST: &[Tool] = &[
     Tool("ping", "iputils-ping"),
     Tool("tcpdump", "tcpdump"),
     Tool("strace", "strace"),
+    Tool("sysctl", "procps"),
     Tool("nsenter", "util-linux"),
 ];
 
