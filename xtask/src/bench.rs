@@ -21,10 +21,11 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use crate::shell::{self, sh};
 use crate::{binary, tools};
-use chain::{Chain, Pod};
+use chain::{Chain, Kind, Pod};
 use floor::Floor;
 use report::{FLOOR, Machine, OURS, Parallel, Results, Serial};
 use stats::Spread;
+use world::Share;
 
 /// How much is measured, and beside what.
 #[derive(Clone, Debug, clap::Args)]
@@ -170,21 +171,27 @@ pub(crate) fn measure(plan: &Plan) -> Result<()> {
     let go = &plan.go;
     let reference: &'static str =
         if plan.go_version == "1.9.1" { "Go plugins 1.9.1 in order" } else { "Go plugins 1.1.1 in order" };
-    let mut chains = vec![Chain::Floor, Chain::Meta(OURS, plan.ours.clone()), Chain::InOrder(reference, go.clone())];
+    let mut kinds =
+        vec![(FLOOR, Kind::Floor), (OURS, Kind::Meta(plan.ours.clone())), (reference, Kind::InOrder(go.clone()))];
     if go.join("multus").exists() {
-        chains.push(Chain::Meta("Multus 4.3.0 + Go plugins", go.clone()));
+        kinds.push(("Multus 4.3.0 + Go plugins", Kind::Meta(go.clone())));
     }
     if let Some(dir) = &plan.size.against {
-        chains.push(Chain::Meta("Plexus, the other build", dir.clone()));
+        kinds.push(("Plexus, the other build", Kind::Meta(dir.clone())));
+    }
+    let chain = |(share, (name, kind))| Chain { name, share: Share(share), kind };
+    let chains: Vec<Chain> = (0..).zip(kinds).map(chain).collect();
+    for chain in &chains {
+        chain.share.write()?;
     }
     // Pods stay until the end: tearing namespaces down meanwhile would disturb what is measured.
     let mut pods = Pods::default();
 
-    // The first pod of a node makes the bridge; every program's pages are read once.
+    // The first pod of a node makes the bridge, the floor's too; every program's pages are read once.
     let first = pods.add()?;
-    let program = chains.get(2).context("the Go chain")?;
+    let program = Chain { kind: Kind::InOrder(go.clone()), ..chains[0].clone() };
     program.call("ADD", first)?;
-    let mut floor = Floor::new()?;
+    let mut floor = Floor::new(program.share)?;
     program.call("DEL", first)?;
     for chain in &chains {
         let pod = pods.add()?;
@@ -196,7 +203,7 @@ pub(crate) fn measure(plan: &Plan) -> Result<()> {
     let parallel = parallel(plan, &chains, &mut pods)?;
     eprintln!("  counting");
     let mut counted = Vec::new();
-    for chain in chains.iter().filter(|c| c.name() != FLOOR) {
+    for chain in chains.iter().filter(|c| c.name != FLOOR) {
         let all = [pods.new_one()?, pods.new_one()?];
         counted.extend(counts::count(chain, [&all[0], &all[1]])?);
         pods.keep(all);
@@ -266,11 +273,7 @@ fn serial(plan: &Plan, chains: &[Chain], floor: &mut Floor, pods: &mut Pods) -> 
     }
     let named = chains.iter().zip(&times);
     Ok(named
-        .map(|(chain, (adds, dels))| Serial {
-            chain: chain.name().into(),
-            add: Spread::of(adds),
-            del: Spread::of(dels),
-        })
+        .map(|(chain, (adds, dels))| Serial { chain: chain.name.into(), add: Spread::of(adds), del: Spread::of(dels) })
         .collect())
 }
 
@@ -298,7 +301,7 @@ fn parallel(plan: &Plan, chains: &[Chain], pods: &mut Pods) -> Result<Vec<Parall
     let named = chains.iter().zip(&sums);
     Ok(named
         .map(|(chain, Sum { wall, times })| Parallel {
-            chain: chain.name().into(),
+            chain: chain.name.into(),
             threads: THREADS,
             pods: times[0].len(),
             adds_per_second: report::rate(times[0].len(), wall[0].as_secs_f64()),
@@ -313,7 +316,7 @@ fn parallel(plan: &Plan, chains: &[Chain], pods: &mut Pods) -> Result<Vec<Parall
 fn together(chain: &Chain, pods: &[Pod], add: bool) -> Result<(Duration, Vec<Duration>)> {
     let next = AtomicUsize::new(0);
     let times = Mutex::new(Vec::new());
-    let floors: Vec<Floor> = (0..THREADS).map(|_| Floor::new()).collect::<Result<_>>()?;
+    let floors: Vec<Floor> = (0..THREADS).map(|_| Floor::new(chain.share)).collect::<Result<_>>()?;
     let start = Instant::now();
     std::thread::scope(|scope| {
         let workers: Vec<_> = floors

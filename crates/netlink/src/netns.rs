@@ -107,7 +107,7 @@ impl Netns {
     }
 
     /// Runs `f` inside: the calling thread enters, and returns when `f` has ended, also by a panic. No thread is made for it: that would be
-    /// the larger part of most visits (`docs/decisions/0002`). What `f` opens stays in the namespace; a thread or a program that it starts does too.
+    /// the larger part of most visits (`docs/decisions/0003`). What `f` opens stays in the namespace; a thread or a program that it starts does too.
     ///
     /// A thread that could not return would work on the wrong network from then on, so the process is ended instead.
     ///

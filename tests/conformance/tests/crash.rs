@@ -274,7 +274,7 @@ crashes! {
     children_of_bridge_iptables: calls("bridge", |world| samples::bridge(world, "iptables")).sampled().its_children();
 }
 
-/// The child that a DEL's removal of links is left to (`docs/decisions/0003`). An ADD has none.
+/// The child that a DEL's removal of links is left to (`docs/decisions/0004`). An ADD has none.
 #[test]
 fn child_that_removes_links() {
     killed_at_any_point("child_that_removes_links", calls("multus", samples::article).its_children(), "DEL");

@@ -11,17 +11,30 @@ use serde_json::{Value, json};
 use testkit::Namespace;
 
 use super::floor::Floor;
+use super::world::Share;
 use crate::runtime::{self, Attachment};
 
-/// One way.
+/// One way, on a bridge, a subnet and host-local directories of its own: on a node there is one implementation, and none finds at every call that
+/// another has changed the files that it knows.
 #[derive(Clone, Debug)]
-pub(crate) enum Chain {
-    /// The kernel's part alone.
+pub(crate) struct Chain {
+    /// In tables.
+    pub(crate) name: &'static str,
+    /// Its part of the world.
+    pub(crate) share: Share,
+    /// How.
+    pub(crate) kind: Kind,
+}
+
+/// How a pod is attached.
+#[derive(Clone, Debug)]
+pub(crate) enum Kind {
+    /// By the kernel's part alone.
     Floor,
-    /// A meta-plugin (`multus`, ours or the original) with both networks as static delegates. Name, directory.
-    Meta(&'static str, PathBuf),
-    /// The Go plugins executed one after the other, without any meta-plugin. Name, directory.
-    InOrder(&'static str, PathBuf),
+    /// By a meta-plugin (`multus`, ours or the original) in this directory, with both networks as static delegates.
+    Meta(PathBuf),
+    /// By the Go plugins in this directory, executed one after the other, without any meta-plugin.
+    InOrder(PathBuf),
 }
 
 /// A pod to attach. Its namespace is a file below /run/netns, as runtimes have it, and no descriptor of the harness: a new process begins with a copy
@@ -69,31 +82,24 @@ pub(crate) type Call = (&'static str, Attachment, Vec<u8>);
 type Step = (&'static str, &'static str, Vec<u8>);
 
 impl Chain {
-    /// Its name in tables.
-    pub(crate) fn name(&self) -> &'static str {
-        match self {
-            Chain::Floor => "kernel floor",
-            Chain::Meta(name, _) | Chain::InOrder(name, _) => name,
-        }
-    }
-
     /// The calls that make up an ADD, with the directory of their plugins; none for the floor, which is not a process.
     fn steps(&self) -> (Vec<Step>, &Path) {
-        match self {
-            Chain::Floor => (Vec::new(), Path::new("")),
-            Chain::Meta(_, dir) => (vec![("multus", "eth0", meta())], dir),
-            Chain::InOrder(_, dir) if dir.join("flannel").exists() => (
+        let share = &self.share;
+        match &self.kind {
+            Kind::Floor => (Vec::new(), Path::new("")),
+            Kind::Meta(dir) => (vec![("multus", "eth0", meta(share))], dir),
+            Kind::InOrder(dir) if dir.join("flannel").exists() => (
                 vec![
-                    ("flannel", "eth0", flannel().to_string().into()),
-                    ("macvlan", "net1", macvlan().to_string().into()),
+                    ("flannel", "eth0", flannel(share).to_string().into()),
+                    ("macvlan", "net1", macvlan(share).to_string().into()),
                 ],
                 dir,
             ),
             // Debian's package has no flannel: its work is then the harness's, which is to the package's advantage.
-            Chain::InOrder(_, dir) => (
+            Kind::InOrder(dir) => (
                 vec![
-                    ("bridge", "eth0", bridge().to_string().into()),
-                    ("macvlan", "net1", macvlan().to_string().into()),
+                    ("bridge", "eth0", bridge(share).to_string().into()),
+                    ("macvlan", "net1", macvlan(share).to_string().into()),
                 ],
                 dir,
             ),
@@ -105,7 +111,7 @@ impl Chain {
     /// # Errors
     /// With the plugin's error.
     pub(crate) fn add(&self, floor: &mut Floor, pod: &Pod) -> Result<Duration> {
-        if matches!(self, Chain::Floor) {
+        if matches!(self.kind, Kind::Floor) {
             floor.add(&Netns::open(&pod.netns)?, pod.number)
         } else {
             self.call("ADD", pod)
@@ -117,7 +123,7 @@ impl Chain {
     /// # Errors
     /// With the plugin's error.
     pub(crate) fn del(&self, floor: &mut Floor, pod: &Pod) -> Result<Duration> {
-        if matches!(self, Chain::Floor) { floor.del(&Netns::open(&pod.netns)?) } else { self.call("DEL", pod) }
+        if matches!(self.kind, Kind::Floor) { floor.del(&Netns::open(&pod.netns)?) } else { self.call("DEL", pod) }
     }
 
     /// Runs the plugins of one verb: DEL in the reverse order.
@@ -143,23 +149,25 @@ impl Chain {
     }
 }
 
-fn flannel() -> Value {
-    json!({ "cniVersion": "0.3.1", "name": "flannel-net", "type": "flannel", "delegate": { "isDefaultGateway": true } })
+fn flannel(share: &Share) -> Value {
+    json!({ "cniVersion": "0.3.1", "name": share.name("flannel"), "type": "flannel", "subnetFile": share.subnet_file(),
+        "delegate": { "isDefaultGateway": true, "bridge": share.bridge() } })
 }
 
 /// What flannel makes of the above.
-fn bridge() -> Value {
-    json!({ "cniVersion": "0.3.1", "name": "flannel-net", "type": "bridge", "mtu": 1450, "ipMasq": false, "isGateway": true,
-        "isDefaultGateway": true, "ipam": { "type": "host-local", "ranges": [[{ "subnet": "10.244.0.0/17" }]],
-        "routes": [{ "dst": super::world::FLANNEL_NETWORK }] } })
+fn bridge(share: &Share) -> Value {
+    json!({ "cniVersion": "0.3.1", "name": share.name("flannel"), "type": "bridge", "mtu": 1450, "ipMasq": false, "isGateway": true,
+        "isDefaultGateway": true, "bridge": share.bridge(), "ipam": { "type": "host-local",
+        "ranges": [[{ "subnet": share.flannel_subnet() }]], "routes": [{ "dst": share.flannel_network() }] } })
 }
 
-fn macvlan() -> Value {
-    json!({ "cniVersion": "0.3.1", "name": "macvlan-net", "type": "macvlan", "master": super::world::PARENT, "mode": "bridge",
-        "ipam": { "type": "host-local", "subnet": "10.99.0.0/16" } })
+fn macvlan(share: &Share) -> Value {
+    json!({ "cniVersion": "0.3.1", "name": share.name("macvlan"), "type": "macvlan", "master": super::world::PARENT, "mode": "bridge",
+        "ipam": { "type": "host-local", "subnet": share.macvlan_network() } })
 }
 
-fn meta() -> Vec<u8> {
-    let conf = json!({ "cniVersion": "0.3.1", "name": "bench", "type": "multus", "delegates": [flannel(), macvlan()] });
+fn meta(share: &Share) -> Vec<u8> {
+    let delegates = [flannel(share), macvlan(share)];
+    let conf = json!({ "cniVersion": "0.3.1", "name": "bench", "type": "multus", "delegates": delegates });
     conf.to_string().into()
 }

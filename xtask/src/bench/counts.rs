@@ -50,7 +50,7 @@ pub(crate) fn count(chain: &Chain, pods: [&Pod; 2]) -> Result<Vec<Counts>> {
             peak_kb = peak_kb.max(kb);
             Ok(())
         })?;
-        all.push(Counts { chain: chain.name().into(), verb: verb.into(), processes, syscalls, peak_kb });
+        all.push(Counts { chain: chain.name.into(), verb: verb.into(), processes, syscalls, peak_kb });
     }
     Ok(all)
 }

@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use netlink::{AddressFlags, LinkChange, LinkKind, MacvlanMode, Netns, NewLink, Route, Rtnl, VethPeer};
 
-use super::world;
+use super::world::{self, Share};
 
 /// Sockets and indices that a long-lived process would have at hand.
 #[derive(Debug)]
 pub(crate) struct Floor {
     host: Rtnl,
+    share: Share,
     bridge: u32,
     parent: u32,
 }
@@ -23,11 +24,11 @@ impl Floor {
     ///
     /// # Errors
     /// If they do not.
-    pub(crate) fn new() -> Result<Floor> {
+    pub(crate) fn new(share: Share) -> Result<Floor> {
         let mut host = Rtnl::open()?;
-        let bridge = host.link(world::BRIDGE)?.index;
+        let bridge = host.link(&share.bridge())?.index;
         let parent = host.link(world::PARENT)?.index;
-        Ok(Floor { host, bridge, parent })
+        Ok(Floor { host, share, bridge, parent })
     }
 
     /// Makes the objects in `pod` and returns how long the kernel took.
@@ -37,12 +38,14 @@ impl Floor {
     pub(crate) fn add(&mut self, pod: &Netns, number: u32) -> Result<Duration> {
         let mut inside = pod.rtnl()?;
         let name = format!("floor{number}");
-        let address = |base: u32, prefix| ipnet::IpNet::new(IpAddr::V4(Ipv4Addr::from_bits(base + number)), prefix);
-        let eth0_address = address(world::FLOOR_FLANNEL, 17)?;
-        let net1_address = address(world::FLOOR_MACVLAN, 16)?;
+        let gateway = self.share.gateway();
+        let address = |first: u32, prefix| ipnet::IpNet::new(Ipv4Addr::from_bits(first + number).into(), prefix);
+        let eth0_address = address(gateway.to_bits(), 17)?;
+        let net1: ipnet::Ipv4Net = self.share.macvlan_network().parse()?;
+        let net1_address = address(net1.network().to_bits(), 16)?;
         let everywhere: ipnet::IpNet = "0.0.0.0/0".parse()?;
-        let flannel: ipnet::IpNet = world::FLANNEL_NETWORK.parse()?;
-        let gateway: IpAddr = world::GATEWAY.parse()?;
+        let flannel: ipnet::IpNet = self.share.flannel_network().parse()?;
+        let gateway = IpAddr::V4(gateway);
 
         let start = Instant::now();
         let peer = VethPeer { name: "eth0", mtu: Some(1450), mac: None, netns: Some(pod.as_fd()) };

@@ -1,5 +1,6 @@
-//! Where the benchmark runs: namespaces of its own, with state folders on the real disk, a parent interface and flannel's file.
+//! Where the benchmark runs: namespaces of its own, with state folders on the real disk, a parent interface, and each chain's share of it.
 
+use std::net::Ipv4Addr;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -8,16 +9,60 @@ use rustix::mount::{MountPropagationFlags, mount_bind, mount_change};
 use super::chain::NETNS;
 use crate::shell::sh;
 
-/// Names of the host's links.
-pub(crate) const BRIDGE: &str = "cni0";
+/// The host's interface to the network of the macvlans.
 pub(crate) const PARENT: &str = "eth0";
-/// The flannel network and the bridge's address in it.
-pub(crate) const FLANNEL_NETWORK: &str = "10.244.0.0/16";
-pub(crate) const GATEWAY: &str = "10.244.0.1";
-/// First addresses of the floor's pods: 10.244.64.0 and 10.99.128.0, far from where host-local begins.
-pub(crate) const FLOOR_FLANNEL: u32 = 0x0af4_4000;
-pub(crate) const FLOOR_MACVLAN: u32 = 0x0a63_8000;
 
+/// What one of the chains has for itself, by its number (below 50).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Share(pub(crate) u8);
+
+impl Share {
+    /// The name of its network of this kind.
+    pub(crate) fn name(self, kind: &str) -> String {
+        format!("{kind}-{}", self.0)
+    }
+
+    /// Its bridge.
+    pub(crate) fn bridge(self) -> String {
+        format!("cni{}", self.0)
+    }
+
+    /// The file in which flannel's daemon would say what follows.
+    pub(crate) fn subnet_file(self) -> String {
+        format!("/run/flannel/subnet-{}.env", self.0)
+    }
+
+    /// The flannel network of all nodes.
+    pub(crate) fn flannel_network(self) -> String {
+        format!("10.{}.0.0/16", 200 + self.0)
+    }
+
+    /// This node's part of it.
+    pub(crate) fn flannel_subnet(self) -> String {
+        format!("10.{}.0.0/17", 200 + self.0)
+    }
+
+    /// The bridge's address in it.
+    pub(crate) fn gateway(self) -> Ipv4Addr {
+        Ipv4Addr::new(10, 200 + self.0, 0, 1)
+    }
+
+    /// The network of its macvlans.
+    pub(crate) fn macvlan_network(self) -> String {
+        format!("10.{}.0.0/16", 100 + self.0)
+    }
+
+    /// Writes its file.
+    ///
+    /// # Errors
+    /// Naming the file.
+    pub(crate) fn write(self) -> Result<()> {
+        let (network, gateway, file) = (self.flannel_network(), self.gateway(), self.subnet_file());
+        let subnet =
+            format!("FLANNEL_NETWORK={network}\nFLANNEL_SUBNET={gateway}/17\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n");
+        std::fs::write(&file, subnet).with_context(|| format!("cannot write {file}"))
+    }
+}
 /// Makes it. The caller's mount and network namespaces must be its own. `state` is a folder on a real disk.
 ///
 /// # Errors
@@ -31,10 +76,6 @@ pub(crate) fn make(state: &Path) -> Result<()> {
     }
     std::fs::create_dir_all("/run/flannel")?;
     std::fs::create_dir_all(NETNS)?;
-    let subnet = format!(
-        "FLANNEL_NETWORK={FLANNEL_NETWORK}\nFLANNEL_SUBNET={GATEWAY}/17\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n"
-    );
-    std::fs::write("/run/flannel/subnet.env", subnet)?;
     sh("ip link set lo up")?;
     // The wire to the parent's network ends in nobody's namespace but ours: nothing answers, nothing is needed.
     sh(&format!("ip link add {PARENT} type veth peer name wire"))?;
