@@ -138,10 +138,12 @@ fn forged_frames_are_dropped() {
         pod.sh(&format!("ip addr add 10.1.2.{}/24 dev eth0", i + 1));
     }
     let ping = || pods[0].run("ping -c1 -W1 10.1.2.2").status.success();
+    // A port forwards once the kernel's workers have told the bridge of its carrier, and they may be busy with others' links.
+    let reaches = || (0..20).any(|_| ping());
     setup(&host, "veth0", "02:00:00:00:00:00", "abc123").unwrap();
-    assert!(ping());
+    assert!(reaches());
     pods[0].sh("ip link set eth0 address 02:00:00:00:00:aa");
     assert!(!ping());
     teardown(&host, "abc123");
-    assert!(ping());
+    assert!(reaches());
 }
