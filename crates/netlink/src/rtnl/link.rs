@@ -318,18 +318,13 @@ impl Rtnl {
             return self.delete_link(name).map(usize::from);
         }
         let names = unique(names);
-        let last = self.push_group_removal(&names);
-        let mut gathered = names.len();
-        let mut failed = None;
+        let mut removal = self.push_group_removal(&names);
         let exchanged = self.socket.exchange(&mut |sequence, answer| {
             if let Answer::Refused(refusal) = answer {
-                gathered -= usize::from(sequence != last);
-                if sequence == last || refusal.errno != Errno::NODEV {
-                    failed = Some(refusal);
-                }
+                removal.refused(sequence, refusal);
             }
         });
-        self.removed(&names, gathered, exchanged.map(|_| failed))
+        self.removed(&names, removal.gathered, exchanged.map(|_| removal.failed))
     }
 
     /// As [`Rtnl::delete_links`], but returns when the links are gone from their namespaces, with their peers, addresses and routes, and does not
@@ -343,33 +338,25 @@ impl Rtnl {
         if let Err(refusal) = self.socket.subscribe(RTNLGRP_LINK, true) {
             return Err(refusal.on("watch links of", "the network namespace"));
         }
-        let last = self.push_group_removal(&names);
-        let mut gathered = names.len();
+        let mut removal = self.push_group_removal(&names);
         let mut gone = 0;
-        let mut failed = None;
         let exchanged = self.socket.exchange_by_child(&mut |sequence, answer| {
             match answer {
                 Answer::Message { kind: RTM_DELLINK, payload } => {
                     gone += usize::from(parse::is_one_of(payload, &names))
                 }
                 Answer::Message { .. } => {}
-                Answer::Refused(refusal) => {
-                    gathered -= usize::from(sequence != last);
-                    if sequence == last || refusal.errno != Errno::NODEV {
-                        failed = Some(refusal);
-                    }
-                }
+                Answer::Refused(refusal) => removal.refused(sequence, refusal),
             }
             // The group is removed after every link of it was gathered, so by now all are counted.
-            if gone > 0 && gone == gathered { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if gone > 0 && gone == removal.gathered { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         let _ = self.socket.subscribe(RTNLGRP_LINK, false);
-        self.removed(&names, gathered, exchanged.map(|_| failed))
+        self.removed(&names, removal.gathered, exchanged.map(|_| removal.failed))
     }
 
-    /// All in one exchange: each into the group, then the group away. The kernel removes no link of a group if one cannot be removed. The sequence
-    /// number of the removal.
-    fn push_group_removal(&mut self, names: &[&str]) -> u32 {
+    /// All in one exchange: each into the group, then the group away. The kernel removes no link of a group if one cannot be removed.
+    fn push_group_removal(&mut self, names: &[&str]) -> Removal {
         for name in names {
             let mut message = by_name(name);
             message.attributes.push(LinkAttribute::Group(DOOMED));
@@ -377,7 +364,8 @@ impl Rtnl {
         }
         let mut group = LinkMessage::default();
         group.attributes.push(LinkAttribute::Group(DOOMED));
-        self.push(&RouteNetlinkMessage::DelLink(group), 0)
+        let last = self.push(&RouteNetlinkMessage::DelLink(group), 0);
+        Removal { last, gathered: names.len(), failed: None }
     }
 
     /// What came of it: `gathered` links were there, and the removal of the group ended so.
@@ -418,6 +406,30 @@ impl Rtnl {
     }
 }
 
+/// What is known of the removal of a group while the answers come.
+struct Removal {
+    /// Sequence number of the removal itself; those before it gather the links.
+    last: u32,
+    /// Links in the group.
+    gathered: usize,
+    /// Why not all is done; that a link was not there is no reason.
+    failed: Option<Refusal>,
+}
+
+impl Removal {
+    fn refused(&mut self, sequence: u32, refusal: Refusal) {
+        if sequence == self.last {
+            // What kept a link out of the group says more than that the group is empty, which would pass for success.
+            self.failed = self.failed.take().or(Some(refusal));
+            return;
+        }
+        self.gathered -= 1;
+        if refusal.errno != Errno::NODEV {
+            self.failed = Some(refusal);
+        }
+    }
+}
+
 /// The names without repetitions.
 fn unique<'a>(names: &[&'a str]) -> Vec<&'a str> {
     let mut unique = Vec::with_capacity(names.len());
@@ -427,4 +439,18 @@ fn unique<'a>(names: &[&'a str]) -> Vec<&'a str> {
         }
     }
     unique
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_that_could_not_be_gathered_is_no_link_that_was_not_there() {
+        let mut removal = Removal { last: 3, gathered: 2, failed: None };
+        for (sequence, errno) in [(1, Errno::PERM), (2, Errno::NODEV), (3, Errno::NODEV)] {
+            removal.refused(sequence, errno.into());
+        }
+        assert_eq!((removal.gathered, removal.failed), (0, Some(Errno::PERM.into())));
+    }
 }
