@@ -4,15 +4,24 @@
 //! Requests are built with the message types of `netlink-packet-route`. Its parser is not used for answers, since it refuses a whole message
 //! for one attribute it cannot read.
 
-use netlink_packet_core::NlasIterator;
+/// `NLA_F_NESTED`: the value is attributes.
+pub(crate) const NESTED: u16 = 0x8000;
+/// `NLA_TYPE_MASK`.
+pub(crate) const KIND: u16 = 0x3fff;
+
+/// The attributes in `bytes` with their kinds as they are marked, up to the first malformed one.
+pub(crate) fn marked(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    std::iter::from_fn(move || {
+        let (length, kind) = (usize::from(u16_at(bytes, 0)?), u16_at(bytes, 2)?);
+        let value = bytes.get(4..length)?;
+        bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some((kind, value))
+    })
+}
 
 /// The attributes in `bytes` with their kinds (without flags), up to the first malformed one.
 pub(crate) fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
-    NlasIterator::new(bytes).map_while(|nla| {
-        let nla = nla.ok()?;
-        let (kind, end) = (nla.kind(), usize::from(nla.length()));
-        Some((kind, nla.into_inner().get(4..end)?))
-    })
+    marked(bytes).map(|(kind, value)| (kind & KIND, value))
 }
 
 /// The value of the first attribute of this kind.

@@ -11,16 +11,13 @@ mod tests;
 
 use std::net::IpAddr;
 
-use netlink_packet_core::{Emitable, NLM_F_ACK, NLM_F_DUMP};
+use netlink_packet_core::{Emitable, NLM_F_ACK};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use rustix::io::Errno;
 
 use crate::Result;
 use crate::socket::{Answer, Refusal, Socket};
-
-/// How often a dump that met a change is read again before giving up.
-const DUMPS: usize = 20;
 
 /// An rtnetlink socket. It talks to the namespace that it was opened in, from whichever thread uses it.
 #[derive(Debug)]
@@ -39,11 +36,7 @@ impl Rtnl {
 
     /// Adds a request to those that the next exchange sends; an ack is waited for.
     fn push(&mut self, message: &RouteNetlinkMessage, flags: u16) -> u32 {
-        self.socket.push(message.message_type(), flags | NLM_F_ACK, |out| {
-            let start = out.len();
-            out.resize(start + message.buffer_len(), 0);
-            message.emit(&mut out[start..]);
-        })
+        self.socket.push(message.message_type(), flags | NLM_F_ACK, |out| emit(message, out))
     }
 
     /// One request that the kernel carries out or refuses.
@@ -76,35 +69,19 @@ impl Rtnl {
         message: &RouteNetlinkMessage,
         parse: impl Fn(&[u8]) -> Option<T>,
     ) -> Result<Vec<T>, Refusal> {
-        let wanted = kind_of_answer(message);
-        for _ in 0..DUMPS {
-            self.push(message, NLM_F_DUMP);
-            let mut found = Vec::new();
-            let mut refused = None;
-            let exchange = self.socket.exchange(&mut |_, answer| match answer {
-                Answer::Message { kind, payload } if kind == wanted => found.extend(parse(payload)),
-                Answer::Message { .. } => {}
-                Answer::Refused(refusal) => refused = Some(refusal),
-            });
-            let exchange = match exchange {
-                Err(refusal) if refusal.errno == Errno::NOBUFS => continue,
-                exchange => exchange?,
-            };
-            match refused {
-                // The kernel's own word for a dump that met a change, from some of its dumpers.
-                Some(refusal) if refusal.errno == Errno::INTR => {}
-                Some(refusal) => return Err(refusal),
-                None if exchange.interrupted || exchange.truncated => {}
-                None => return Ok(found),
-            }
-        }
-        Err(Refusal::new(Errno::AGAIN, "the table changed each of 20 times while it was read; try again"))
+        self.socket.dump(message.message_type(), kind_of_answer(message), |out| emit(message, out), parse)
     }
 
     /// The name of a link for an error message; its number if it cannot be had.
     fn name_of(&mut self, index: u32) -> String {
         self.link_by_index(index).map_or_else(|_| format!("link {index}"), |link| link.name)
     }
+}
+
+fn emit(message: &RouteNetlinkMessage, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.resize(start + message.buffer_len(), 0);
+    message.emit(&mut out[start..]);
 }
 
 /// The type of the messages that describe what a request is about: RTM_NEWx, the first of each four.

@@ -3,42 +3,33 @@
 //! Messages are put together with [`Socket::push`] and sent together by [`Socket::exchange`], which ends when the kernel has answered each
 //! that asked for an answer. The kernel works on them in order and within the sending call, so one call carries out a whole sequence.
 
-use std::collections::VecDeque;
-use std::ops::ControlFlow;
-use std::os::fd::AsRawFd as _;
-use std::time::Duration;
-
-use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST};
-use netlink_sys::SocketAddr;
-use rustix::io::Errno;
-use rustix::net::sockopt;
-
-use crate::attributes::{attributes, string, u16_at, u32_at};
-use crate::{Error, Result};
-
-/// How long the kernel may take to answer once it has worked on a request (it answers before the sending call returns).
-const DEADLINE: Duration = Duration::from_secs(10);
-
-/// Dumps come in pieces of at most this many bytes, and no answer to anything else is longer in practice; one that is makes it grow.
-const RECEIVE: usize = 32 * 1024;
+pub(crate) mod message;
 
 #[cfg(test)]
 mod tests;
 
-/// Length of `struct nlmsghdr`.
-const HEADER: usize = 16;
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
+use std::time::Duration;
 
-// include/uapi/linux/netlink.h
-const NLMSG_NOOP: u16 = 1;
-const NLMSG_ERROR: u16 = 2;
-const NLMSG_DONE: u16 = 3;
-const NLMSG_OVERRUN: u16 = 4;
-const NLM_F_DUMP_INTR: u16 = 0x10;
-const NLM_F_CAPPED: u16 = 0x100;
-const NLM_F_ACK_TLVS: u16 = 0x200;
-const NLMSGERR_ATTR_MSG: u16 = 1;
-const NLMSGERR_ATTR_OFFS: u16 = 2;
-const NLMSGERR_ATTR_MISS_TYPE: u16 = 5;
+use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST};
+use netlink_sys::SocketAddr;
+use netlink_sys::protocols::NETLINK_ROUTE;
+use rustix::io::Errno;
+use rustix::net::sockopt;
+
+use crate::{Error, Result};
+use message::{Content, Messages, NLM_F_DUMP_INTR};
+
+/// How long the kernel may take to answer once it has worked on a request (it answers before the sending call returns).
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// How often a dump that met a change is read again before giving up.
+const DUMPS: usize = 64;
+
+/// Dumps come in pieces of at most this many bytes, and no answer to anything else is longer in practice; one that is makes it grow.
+const RECEIVE: usize = 32 * 1024;
 
 /// Why a request failed, before it is known what it was for: [`Refusal::on`] makes an [`Error`] of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,10 +114,12 @@ impl Socket {
         let open = || -> Result<netlink_sys::Socket, Refusal> {
             let socket = netlink_sys::Socket::new(family)?;
             socket.set_ext_ack(true)?;
-            // Errors need not carry the request back. Since 4.2, as GET_STRICT_CHK since 4.20: without them we only get more bytes, or
-            // dumps that ignore their filter, which is why dumps are filtered here too.
+            // Errors need not carry the request back. Since 4.2, as rtnetlink's GET_STRICT_CHK since 4.20: without them we only get more
+            // bytes, or dumps that ignore their filter, which is why dumps are filtered here too.
             let _ = socket.set_cap_ack(true);
-            let _ = socket.set_netlink_get_strict_chk(true);
+            if family == NETLINK_ROUTE {
+                let _ = socket.set_netlink_get_strict_chk(true);
+            }
             sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(DEADLINE))?;
             // A connected netlink socket receives from its peer only: no process can slip in an answer.
             socket.connect(&SocketAddr::new(0, 0))?;
@@ -199,6 +192,40 @@ impl Socket {
         self.outgoing.clear();
         self.awaited.clear();
         exchanged
+    }
+
+    /// All objects that a dump brings in messages of type `wanted` and `parse` keeps. Repeated if it met a change.
+    ///
+    /// # Errors
+    /// As [`Socket::exchange`]; the kernel's; `EAGAIN` if it met a change each time.
+    pub(crate) fn dump<T>(
+        &mut self,
+        kind: u16,
+        wanted: u16,
+        body: impl Fn(&mut Vec<u8>),
+        parse: impl Fn(&[u8]) -> Option<T>,
+    ) -> Result<Vec<T>, Refusal> {
+        for _ in 0..DUMPS {
+            self.push(kind, NLM_F_DUMP, &body);
+            let mut found = Vec::new();
+            let mut refused = None;
+            let exchange = self.exchange(&mut |_, answer| match answer {
+                Answer::Message { kind, payload } if kind == wanted => found.extend(parse(payload)),
+                Answer::Message { .. } => {}
+                Answer::Refused(refusal) => refused = Some(refusal),
+            });
+            match (exchange, refused) {
+                (Err(refusal), _) if refusal.errno == Errno::NOBUFS => {}
+                (Err(refusal), _) => return Err(refusal),
+                // The kernel's own word for a dump that met a change, from some of its dumpers.
+                (_, Some(refusal)) if refusal.errno == Errno::INTR => {}
+                (_, Some(refusal)) => return Err(refusal),
+                (Ok(exchange), None) if exchange.interrupted || exchange.truncated => {}
+                (Ok(_), None) => return Ok(found),
+            }
+            std::thread::yield_now();
+        }
+        Err(Refusal::new(Errno::AGAIN, "it changed each of 64 times while it was read; try again"))
     }
 
     /// Subscribes to a group of notifications (`RTNLGRP_LINK`), or ends that.
@@ -317,143 +344,8 @@ impl Socket {
     }
 }
 
-/// One message of what was received.
-#[derive(Debug)]
-struct Message<'a> {
-    kind: u16,
-    flags: u16,
-    sequence: u32,
-    content: Content<'a>,
-}
-
-#[derive(Debug)]
-enum Content<'a> {
-    Payload(&'a [u8]),
-    /// An ack or the end of a dump; with an error, its report.
-    End(Option<Report<'a>>),
-    Overrun,
-}
-
-/// An error with its extended ack.
-#[derive(Debug)]
-struct Report<'a> {
-    errno: i32,
-    extended: &'a [u8],
-}
-
-impl Report<'_> {
-    /// Reads the extended ack. The offset of the attribute at fault is looked up in the request, to name its number.
-    fn refusal(&self, sent: &[u8], sequence: u32) -> Refusal {
-        let errno = if self.errno < 4096 { Errno::from_raw_os_error(self.errno) } else { Errno::PROTO };
-        let mut refusal = Refusal { errno, text: String::new() };
-        let mut more = String::new();
-        for (kind, value) in attributes(self.extended) {
-            match kind {
-                NLMSGERR_ATTR_MSG => refusal.text = string(value),
-                NLMSGERR_ATTR_OFFS => {
-                    let Some(offset) = u32_at(value, 0) else { continue };
-                    let at = offset as usize;
-                    let kind = sent_message(sent, sequence).and_then(|m| u16_at(m, at.checked_add(2)?));
-                    more = match kind {
-                        Some(kind) => format!("attribute {} at byte {offset} of the request", kind & 0x3fff),
-                        None => format!("byte {offset} of the request"),
-                    };
-                }
-                NLMSGERR_ATTR_MISS_TYPE => {
-                    more = format!("attribute {} is missing", u32_at(value, 0).unwrap_or_default());
-                }
-                _ => {}
-            }
-        }
-        if !more.is_empty() {
-            let separator = if refusal.text.is_empty() { "" } else { "; " };
-            refusal.text = format!("{}{separator}{more}", refusal.text);
-        }
-        refusal
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.inner.as_fd()
     }
-}
-
-/// The message with this sequence number among those sent.
-fn sent_message(sent: &[u8], sequence: u32) -> Option<&[u8]> {
-    let mut rest = sent;
-    loop {
-        let length = u32_at(rest, 0)? as usize;
-        let message = rest.get(..length)?;
-        if u32_at(message, 8)? == sequence {
-            return Some(message);
-        }
-        rest = rest.get(length.next_multiple_of(4).max(HEADER)..)?;
-    }
-}
-
-/// The messages in what one read brought.
-struct Messages<'a>(&'a [u8]);
-
-impl<'a> Iterator for Messages<'a> {
-    type Item = Result<Message<'a>, Refusal>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            if self.0.is_empty() {
-                return None;
-            }
-            let Some((message, rest)) = split(self.0) else {
-                self.0 = &[];
-                return Some(Err(Refusal::new(Errno::BADMSG, "malformed netlink answer")));
-            };
-            self.0 = rest;
-            if message.kind != NLMSG_NOOP {
-                return Some(Ok(message));
-            }
-        }
-    }
-}
-
-/// The first message and what follows it.
-fn split(bytes: &[u8]) -> Option<(Message<'_>, &[u8])> {
-    let length = u32_at(bytes, 0)? as usize;
-    let payload = bytes.get(HEADER..length)?;
-    let rest = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
-    let (kind, flags, sequence) = (u16_at(bytes, 4)?, u16_at(bytes, 6)?, u32_at(bytes, 8)?);
-    let content = match kind {
-        NLMSG_ERROR | NLMSG_DONE => {
-            // An empty NLMSG_DONE is a success.
-            let code = if payload.is_empty() && kind == NLMSG_DONE { 0 } else { u32_at(payload, 0)?.cast_signed() };
-            let report =
-                || Report { errno: code.checked_neg().unwrap_or(i32::MAX), extended: extended(kind, flags, payload) };
-            Content::End((code < 0).then(report))
-        }
-        NLMSG_OVERRUN => Content::Overrun,
-        _ => Content::Payload(payload),
-    };
-    Some((Message { kind, flags, sequence, content }, rest))
-}
-
-/// The attributes of an extended ack: behind the error number and, in NLMSG_ERROR, behind the request's header, or the whole request unless
-/// it was capped.
-fn extended(kind: u16, flags: u16, payload: &[u8]) -> &[u8] {
-    if flags & NLM_F_ACK_TLVS == 0 {
-        return &[];
-    }
-    let request = match kind {
-        NLMSG_DONE => 0,
-        _ if flags & NLM_F_CAPPED != 0 => HEADER,
-        _ => (u32_at(payload, 4).unwrap_or_default() as usize).next_multiple_of(4).max(HEADER),
-    };
-    payload.get(4 + request..).unwrap_or_default()
-}
-
-/// For fuzzing: the payloads of the messages in what one read brought; the extended acks are read too, as answers to no request.
-pub(crate) fn payloads(bytes: &[u8]) -> Vec<&[u8]> {
-    let contents = Messages(bytes).map_while(|message| Some(message.ok()?.content));
-    contents
-        .filter_map(|content| match content {
-            Content::Payload(payload) => Some(payload),
-            Content::End(Some(report)) => {
-                let _ = report.refusal(bytes, 1);
-                None
-            }
-            Content::End(None) | Content::Overrun => None,
-        })
-        .collect()
 }

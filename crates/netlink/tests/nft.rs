@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use plexus_netlink::Mac;
 use plexus_netlink::nft::{Base, Batch, ChainType, Expressions, Family, Hook, Is, Nft, Policy, Table, Transport};
 use rustix::io::Errno;
+use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use serde_json::Value;
 use testkit::{Namespace, have_root, skip_or_fail};
 
@@ -206,6 +207,29 @@ fn a_failed_batch_names_its_object_and_leaves_nothing() {
     batch.delete_chain(INET.chain("other"));
     let error = nft.commit(&batch).expect_err("rules jump to it");
     assert!(error.is(Errno::BUSY), "{error}");
+}
+
+/// The kernel then answers the batch's begin and nothing else; who waits for more gets ETIMEDOUT.
+#[test]
+fn without_the_privilege_a_batch_is_refused_as_a_whole() {
+    let Some((ns, mut nft)) = world() else { return };
+    let mut batch = Batch::new();
+    batch.add_table(INET, None);
+    batch.add_chain(INET.chain("c"), None, None);
+    let committed = std::thread::scope(|scope| {
+        // Capabilities are a thread's.
+        let without = scope.spawn(|| {
+            let mut sets = capabilities(None).expect("capabilities");
+            sets.effective.remove(CapabilitySet::NET_ADMIN);
+            set_capabilities(None, sets).expect("fewer capabilities");
+            nft.commit(&batch)
+        });
+        without.join().expect("the thread")
+    });
+    let error = committed.expect_err("CAP_NET_ADMIN is needed");
+    assert!(error.is(Errno::PERM), "{error}");
+    assert!(error.to_string().starts_with("failed to add nftables table inet ours: "), "{error}");
+    assert_eq!(ruleset(&ns), [] as [Value; 0]);
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! A batch: changes to the ruleset that the kernel makes all together or not at all.
 
+use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL};
+
 use super::expr::Expressions;
-use super::wire::{Writer, flag, message};
+use super::wire::{Writer, message};
 use super::{Chain, Table};
 
 /// A string in an object's user data is preceded by type and length in one byte each; the comment is type 0 of tables, chains and rules
@@ -61,18 +63,17 @@ pub struct Base {
 /// Changes to be made together. Objects that exist already are left as they are, unless said otherwise.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
-    pub(super) wire: Writer,
-    /// For each message: where it starts, what it does, to what.
     pub(super) steps: Vec<Step>,
 }
 
-/// One message of a batch.
+/// One message of a batch: what it does, to what.
 #[derive(Clone, Debug)]
 pub(super) struct Step {
-    pub(super) start: usize,
     pub(super) attempted: &'static str,
     pub(super) object: String,
-    pub(super) invalid: bool,
+    pub(super) kind: u16,
+    pub(super) flags: u16,
+    pub(super) message: Writer,
 }
 
 impl Batch {
@@ -95,11 +96,11 @@ impl Batch {
 
     /// Adds a table; `EEXIST` if it is there.
     pub fn create_table(&mut self, table: Table<'_>, comment: Option<&str>) {
-        self.table(table, flag::EXCLUSIVE, comment);
+        self.table(table, NLM_F_EXCL, comment);
     }
 
     fn table(&mut self, table: Table<'_>, flags: u16, comment: Option<&str>) {
-        self.step("add nftables", table.to_string(), message::NEWTABLE, flag::CREATE | flags, table, |w| {
+        self.step("add nftables", table.to_string(), message::NEWTABLE, NLM_F_CREATE | flags, table, |w| {
             w.string(1, table.name);
             if let Some(comment) = comment {
                 w.attribute(6, &userdata(comment));
@@ -114,7 +115,7 @@ impl Batch {
 
     /// Adds a chain if it is not there; `None` makes a regular one. `EEXIST` if a base chain of that name hooks elsewhere.
     pub fn add_chain(&mut self, chain: Chain<'_>, base: Option<Base>, comment: Option<&str>) {
-        self.step("add nftables", chain.to_string(), message::NEWCHAIN, flag::CREATE, chain.table, |w| {
+        self.step("add nftables", chain.to_string(), message::NEWCHAIN, NLM_F_CREATE, chain.table, |w| {
             w.string(1, chain.table.name);
             w.string(3, chain.name);
             if let Some(base) = base {
@@ -157,7 +158,7 @@ impl Batch {
 
     /// Adds a rule at the end of a chain. A comment over [`COMMENT_MAX`] bytes is cut.
     pub fn add_rule(&mut self, chain: Chain<'_>, expressions: &Expressions, comment: Option<&str>) {
-        self.rule(chain, flag::APPEND, expressions, comment);
+        self.rule(chain, NLM_F_APPEND, expressions, comment);
     }
 
     /// Adds a rule at the start of a chain.
@@ -170,7 +171,7 @@ impl Batch {
             Some(comment) => format!("in {chain} ({comment})"),
             None => format!("in {chain}"),
         };
-        self.step("add nftables rule", object, message::NEWRULE, flag::CREATE | flags, chain.table, |w| {
+        self.step("add nftables rule", object, message::NEWRULE, NLM_F_CREATE | flags, chain.table, |w| {
             w.string(1, chain.table.name);
             w.string(2, chain.name);
             w.invalid |= expressions.wire.invalid;
@@ -191,7 +192,6 @@ impl Batch {
         });
     }
 
-    /// Writes one message. Its sequence number is its place; [`super::Nft::commit`] adds its own to it.
     fn step(
         &mut self,
         attempted: &'static str,
@@ -201,10 +201,7 @@ impl Batch {
         table: Table<'_>,
         inside: impl FnOnce(&mut Writer),
     ) {
-        let start = self.wire.bytes.len();
-        self.wire.invalid = false;
-        self.wire.message(kind, flags, table.family as u8, 0, inside);
-        self.steps.push(Step { start, attempted, object, invalid: self.wire.invalid });
+        self.steps.push(Step { attempted, object, kind, flags, message: Writer::message(table.family, inside) });
     }
 }
 

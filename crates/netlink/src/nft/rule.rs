@@ -2,7 +2,8 @@
 
 use super::batch::USERDATA_COMMENT;
 use super::expr::{DATA, ELEMENT, Expressions, IMMEDIATE_DATA, NAME, VERDICT, VERDICT_CHAIN};
-use super::wire::{attributes, covers, find, text};
+use super::wire::{covers, text};
+use crate::attributes::{attributes, find};
 
 /// A rule in the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +26,7 @@ impl Rule {
         let mut rule =
             Rule { table: String::new(), chain: String::new(), handle: 0, comment: None, expressions: Vec::new() };
         // After struct nfgenmsg: NFTA_RULE_TABLE, _CHAIN, _HANDLE, _EXPRESSIONS, _USERDATA.
-        for (kind, _, payload) in attributes(payload.get(4..)?) {
+        for (kind, payload) in attributes(payload.get(4..)?) {
             match kind {
                 1 => rule.table = text(payload)?.to_owned(),
                 2 => rule.chain = text(payload)?.to_owned(),
@@ -40,7 +41,7 @@ impl Rule {
 
     /// The chains that it jumps or goes to.
     pub fn targets(&self) -> impl Iterator<Item = &str> {
-        attributes(&self.expressions).filter_map(|(_, _, expression)| {
+        attributes(&self.expressions).filter_map(|(_, expression)| {
             if find(expression, NAME).and_then(text) != Some("immediate") {
                 return None;
             }
@@ -53,7 +54,7 @@ impl Rule {
     #[must_use]
     pub fn does(&self, expressions: &Expressions) -> bool {
         fn elements(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
-            attributes(bytes).filter(|(kind, ..)| *kind == ELEMENT).map(|(.., payload)| payload)
+            attributes(bytes).filter(|(kind, _)| *kind == ELEMENT).map(|(_, payload)| payload)
         }
         let written = &expressions.wire.bytes;
         elements(&self.expressions).count() == elements(written).count()

@@ -2,7 +2,9 @@
 
 use netlink_sys::protocols::NETLINK_ROUTE;
 
+use super::message::*;
 use super::*;
+use crate::attributes::u32_at;
 
 /// A netlink message.
 fn message(kind: u16, flags: u16, sequence: u32, payload: &[u8]) -> Vec<u8> {
@@ -99,6 +101,17 @@ fn the_attribute_at_fault_is_named() {
     assert_eq!(refusal(&error(&offset), &sent).text, "attribute 27 at byte 32 of the request");
     let both = [attribute(NLMSGERR_ATTR_MSG, b"no\0"), offset].concat();
     assert_eq!(refusal(&error(&both), &sent).text, "no; attribute 27 at byte 32 of the request");
+    for (value, text) in [
+        (&b"table\0"[..], "about \"table\""),
+        // Numbers: a port or VLAN of 16 bits, 97 in either byte order.
+        (b"a\0", "attribute 27 at byte 32 of the request"),
+        (b"a\0\0\0", "attribute 27 at byte 32 of the request"),
+        (b"\0\0\0a", "attribute 27 at byte 32 of the request"),
+        (b"no end", "attribute 27 at byte 32 of the request"),
+    ] {
+        let sent = message(16, 5, 4, &[vec![0; 16], attribute(27, value)].concat());
+        assert_eq!(refusal(&error(&attribute(NLMSGERR_ATTR_OFFS, &32_u32.to_ne_bytes())), &sent).text, text);
+    }
     let outside = attribute(NLMSGERR_ATTR_OFFS, &u32::MAX.to_ne_bytes());
     assert_eq!(refusal(&error(&outside), &sent).text, "byte 4294967295 of the request");
     let missing = attribute(NLMSGERR_ATTR_MISS_TYPE, &5_u32.to_ne_bytes());
