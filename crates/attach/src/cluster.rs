@@ -73,7 +73,7 @@ pub trait Cluster {
     fn definition(&self, namespace: &str, name: &str) -> Result<Option<Definition>>;
 
     /// Writes the annotation `k8s.v1.cni.cncf.io/network-status` of the pod with one PATCH, and reports events on the pod, at the same time.
-    /// `false` if the pod is gone. A lost event is logged and no error.
+    /// An event that is there already is counted. `false` if the pod is gone. A lost event is logged and no error.
     ///
     /// # Errors
     /// As [`Cluster::pod`].

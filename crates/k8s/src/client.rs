@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use k8s_openapi::api::core::v1::Event as ApiEvent;
 use kube::Client;
 use kube::api::{GetParams, Patch, PatchParams, PostParams};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::Instant;
 
@@ -100,6 +100,32 @@ fn answer<T>(asked: Result<T, Failure>, what: &str, deadline: Duration) -> Resul
         Err(Failure { message, .. }) => Err(Error::internal(format!(
             "failed to {what}: {message}; check the permissions of Plexus's service account"
         ))),
+    }
+}
+
+/// Creates an event; counts it once more if it is there already. Two that count at the same time may count once: the kubelet does not start a
+/// pod twice at a time.
+async fn record(api: &kube::Api<ApiEvent>, event: &ApiEvent) -> Result<(), Failure> {
+    let deadline = Instant::now() + EVENT_DEADLINE;
+    let name = event.metadata.name.as_deref().unwrap_or_default();
+    let create = || until(deadline, || async { api.create(&PostParams::default(), event).await.map(drop) });
+    let patch = async |change: Value| {
+        let how = PatchParams::default();
+        until(deadline, || async { api.patch(name, &how, &Patch::Merge(&change)).await }).await
+    };
+    match create().await {
+        Err(failure) if failure.verdict == Verdict::Exists => {}
+        done => return done,
+    }
+    // A patch that changes nothing answers with the object and writes nothing, and needs no right to read events.
+    let counted = match patch(json!({})).await {
+        Ok(there) => patch(event::again(&there, event)).await.map(drop),
+        Err(failure) => Err(failure),
+    };
+    match counted {
+        // Events live for an hour: it went meanwhile.
+        Err(failure) if failure.verdict == Verdict::Missing => create().await,
+        counted => counted,
     }
 }
 
@@ -194,14 +220,9 @@ impl Api {
     /// The events that could not be reported.
     async fn create_events<'e>(&self, client: &Client, id: &PodId, events: &'e [Event]) -> Vec<(&'e Event, Failure)> {
         let api = kube::Api::<ApiEvent>::namespaced(client.clone(), &id.namespace);
-        let creations = events.iter().enumerate().map(|(at, event)| {
-            let (api, object) = (&api, event::object(id, &self.node, event, at));
-            async move {
-                let created = until(Instant::now() + EVENT_DEADLINE, || async {
-                    api.create(&PostParams::default(), &object).await.map(drop)
-                });
-                created.await.err().map(|failure| (event, failure))
-            }
+        let creations = events.iter().map(|event| {
+            let (api, object) = (&api, event::object(id, &self.node, event));
+            async move { record(api, &object).await.err().map(|failure| (event, failure)) }
         });
         // All at the same time: the runtime waits for the slowest, not for the sum.
         join_all(creations).await.into_iter().flatten().collect()

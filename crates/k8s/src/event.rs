@@ -1,15 +1,26 @@
-//! Events on pods, as `kubectl describe pod` shows them.
+//! Events on pods, as `kubectl describe pod` shows them: what happens again is one event that is counted ("x12 over 5m").
+//!
+//! client-go's recorder remembers what it has reported. A program that starts anew each time remembers nothing, so the event's name says
+//! what it is about, and the API server tells whether it is there already.
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use attach::cluster::{Event, PodId};
 use k8s_openapi::api::core::v1::{Event as ApiEvent, EventSource, ObjectReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
+use serde_json::{Value, json};
 
 /// Longest message that the API server takes (validation of `v1/Event`: 1024 bytes).
 const LONGEST_MESSAGE: usize = 1024;
 
-/// The API object of an event, the `number`th of a call. The component is `multus`, as users' filters have it.
-pub(crate) fn object(id: &PodId, node: &str, event: &Event, number: usize) -> ApiEvent {
+/// What is counted and patched of an event that is there already.
+pub(crate) fn again(there: &ApiEvent, now: &ApiEvent) -> Value {
+    json!({"count": there.count.unwrap_or(1).saturating_add(1), "lastTimestamp": now.last_timestamp, "message": now.message})
+}
+
+/// The API object of an event. The component is `multus`, as users' filters have it.
+pub(crate) fn object(id: &PodId, node: &str, event: &Event) -> ApiEvent {
     let now = Time(Timestamp::now());
     let mut message = event.message.clone();
     if message.len() > LONGEST_MESSAGE {
@@ -19,8 +30,8 @@ pub(crate) fn object(id: &PodId, node: &str, event: &Event, number: usize) -> Ap
     }
     ApiEvent {
         metadata: ObjectMeta {
-            // Unique as client-go makes them: the object's name and the time in hex.
-            name: Some(format!("{}.{:x}", id.name, now.0.as_nanosecond() + number as i128)),
+            // As client-go makes them: the object's name and a number in hex.
+            name: Some(format!("{}.{:016x}", id.name, identity(id, event))),
             namespace: Some(id.namespace.clone()),
             ..ObjectMeta::default()
         },
@@ -44,4 +55,17 @@ pub(crate) fn object(id: &PodId, node: &str, event: &Event, number: usize) -> Ap
         count: Some(1),
         ..ApiEvent::default()
     }
+}
+
+/// The same for what is the same event. Every try of a pod that fails has other addresses, sandboxes and temporary names, so the words of a
+/// warning that have digits do not count; it then shows the last try's. client-go puts such events together too, after the tenth.
+fn identity(id: &PodId, event: &Event) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (&id.uid, event.warning, event.reason).hash(&mut hasher);
+    for word in event.message.split_whitespace() {
+        if !(event.warning && word.contains(|c: char| c.is_ascii_digit())) {
+            word.hash(&mut hasher);
+        }
+    }
+    hasher.finish()
 }

@@ -15,6 +15,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 pub(crate) enum Verdict {
     /// The API server says that the object is not there.
     Missing,
+    /// The object that was to be created is there already.
+    Exists,
     /// It will not get better by asking again: forbidden, invalid.
     Final,
     /// The server is away, overloaded, or starting.
@@ -35,6 +37,7 @@ pub(crate) fn judge(error: &kube::Error) -> Verdict {
     match StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR) {
         // A 404 for the object, not for a resource type that the server does not know (yet).
         StatusCode::NOT_FOUND if status.reason == "NotFound" => Verdict::Missing,
+        StatusCode::CONFLICT if status.reason == "AlreadyExists" => Verdict::Exists,
         StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => Verdict::Transient,
         code if code.is_server_error() => Verdict::Transient,
         _ => Verdict::Final,
@@ -108,6 +111,7 @@ mod tests {
     #[test]
     fn what_is_worth_another_try() {
         assert_eq!(judge(&api(404, "NotFound")), Verdict::Missing);
+        assert_eq!(judge(&api(409, "AlreadyExists")), Verdict::Exists);
         // What an API server answers for a path it does not serve, for example while the CRD is not yet established.
         assert_eq!(judge(&api(404, "")), Verdict::Final);
         for code in [400, 401, 403, 409, 422] {

@@ -1,6 +1,7 @@
-//! Which questions are asked, and of whom: the cache or etcd.
+//! Which questions are asked, and of whom: the cache or etcd; which events there are in the end.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
@@ -76,5 +77,131 @@ fn a_definition_that_the_cache_does_not_have_yet() {
         let found = testing::api(dir.path(), &server).definition("ns", "blue").unwrap();
         assert_eq!(found.map(|d| d.config).as_deref(), config);
         assert_eq!(*asked.lock().unwrap(), expected);
+    }
+}
+
+const EVENTS: &str = "/api/v1/namespaces/ns/events";
+
+/// An API server that keeps events by name, and by which methods it was asked.
+#[derive(Clone, Default)]
+struct Events {
+    kept: Arc<Mutex<BTreeMap<String, Value>>>,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Events {
+    fn answer(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
+        self.asked.lock().unwrap().push(method.to_owned());
+        let mut events = self.kept.lock().unwrap();
+        let path = path.split('?').next().unwrap();
+        let name = path.strip_prefix(EVENTS).unwrap().trim_start_matches('/');
+        match (method, events.get_mut(name)) {
+            ("POST", _) => {
+                let name = body["metadata"]["name"].as_str().unwrap();
+                if events.contains_key(name) {
+                    return testing::refusal(409, "AlreadyExists");
+                }
+                events.insert(name.to_owned(), body.clone());
+                (201, body.clone())
+            }
+            ("PATCH", Some(event)) => {
+                event.as_object_mut().unwrap().extend(body.as_object().unwrap().clone());
+                (200, event.clone())
+            }
+            _ => testing::refusal(404, "NotFound"),
+        }
+    }
+
+    /// Each event as a call of its own.
+    fn report(&self, events: &[(&str, Event)]) {
+        let it = self.clone();
+        self.report_to(events, move |method, path, body| it.answer(method, path, &body));
+    }
+
+    fn report_to(
+        &self,
+        events: &[(&str, Event)],
+        answer: impl FnMut(&str, &str, Value) -> (u16, Value) + Send + 'static,
+    ) {
+        let server = testing::serve(answer);
+        let dir = tempfile::tempdir().unwrap();
+        for (uid, event) in events {
+            let id = PodId { namespace: "ns".into(), name: "web".into(), uid: Some((*uid).into()) };
+            testing::api(dir.path(), &server).report(&id, None, std::slice::from_ref(event)).unwrap();
+        }
+    }
+
+    /// Count and message of each event, and the methods it took.
+    fn end(&self) -> (Vec<(u64, String)>, Vec<String>) {
+        let kept = self.kept.lock().unwrap();
+        let mut all: Vec<_> =
+            kept.values().map(|e| (e["count"].as_u64().unwrap(), e["message"].as_str().unwrap().to_owned())).collect();
+        all.sort();
+        (all, self.asked.lock().unwrap().clone())
+    }
+}
+
+fn failed(message: &str) -> Event {
+    Event { warning: true, reason: "FailedAddingInterface", message: message.to_owned() }
+}
+
+fn added(message: &str) -> Event {
+    Event { warning: false, reason: "AddedInterface", message: message.to_owned() }
+}
+
+#[test]
+fn what_happens_again_is_one_event_that_is_counted() {
+    let events = Events::default();
+    // What each try of a pod has of its own: an address, the sandbox's name, a namespace's file.
+    let tries = [
+        "10.1.2.3/24 on veth5e1f of 4bd3a7 in /run/netns/cni-7d",
+        "10.1.2.9/24 on veth0a2b of 91ce77 in /run/netns/cni-41",
+    ];
+    for what in [tries[0], tries[1], tries[0], tries[1]] {
+        events.report(&[(UID, failed(&format!("failed to add address {what}: File exists")))]);
+    }
+    let (all, asked) = events.end();
+    assert_eq!(all, [(4, format!("failed to add address {}: File exists", tries[1]))], "with the last try's words");
+    let again = ["POST", "PATCH", "PATCH"];
+    assert_eq!(asked, [&["POST"][..], &again, &again, &again].concat());
+    let kept = events.kept.lock().unwrap();
+    let event = kept.values().next().unwrap();
+    assert!(event["lastTimestamp"].as_str().unwrap() >= event["firstTimestamp"].as_str().unwrap(), "{event}");
+}
+
+#[test]
+fn what_is_another_event_takes_one_request_of_its_own() {
+    let events = Events::default();
+    events.report(&[
+        (UID, failed("no such link")),
+        (UID, failed("no such bridge")),
+        // The next pod of that name.
+        ("3a8f7c2e-0000-4000-8000-000000000002", failed("no such link")),
+        (UID, Event { reason: "NoNetworkFound", ..failed("no such link") }),
+        (UID, added("Add net1 [10.1.1.11/24] from ns/blue")),
+        (UID, added("Add net2 [10.1.1.12/24] from ns/blue")),
+    ]);
+    let (all, asked) = events.end();
+    assert_eq!((all.len(), asked), (6, vec!["POST".to_owned(); 6]));
+    assert!(all.iter().all(|(count, _)| *count == 1));
+}
+
+/// Events live for an hour. One may go at any moment, before it is read as well as before it is counted.
+#[test]
+fn an_event_that_goes_meanwhile_is_made_again() {
+    for patches in 1..3 {
+        let events = Events::default();
+        events.report(&[(UID, failed("no such link"))]);
+        let (it, mut patched) = (events.clone(), 0);
+        events.report_to(&[(UID, failed("no such link"))], move |method, path, body| {
+            patched += usize::from(method == "PATCH");
+            if patched == patches {
+                it.kept.lock().unwrap().clear();
+            }
+            it.answer(method, path, &body)
+        });
+        let (all, asked) = events.end();
+        assert_eq!(all, [(1, "no such link".to_owned())]);
+        assert_eq!(asked, [&["POST", "POST"][..], &["PATCH", "PATCH"][..patches], &["POST"]].concat());
     }
 }

@@ -56,7 +56,7 @@ fn roles_grant_what_is_used_and_nothing_by_wildcard() {
     }
     granted.sort();
     let expected = [
-        " events create",
+        " events create,patch",
         " nodes list",
         " pods get",
         " pods/status patch",

@@ -1,6 +1,6 @@
 //! What cannot be fulfilled: the pod does not come up, its event says what to fix, and once that is fixed it comes up by itself.
 
-use e2e::{Pod, Test, definition};
+use e2e::{Pod, Test, definition, eventually};
 use serde_json::json;
 
 /// The event that the kubelet makes of the plugin's error.
@@ -42,6 +42,18 @@ const INVALID: &[(&str, &str, &str)] = &[
     ("same-interface", "blue@one,blue@one", "one"),
 ];
 
+/// The kubelet has tried again, and Plexus has said so in the event that there was.
+fn is_counted(test: &Test, pod: &str) {
+    eventually(&format!("one event of pod {pod} with a count"), || {
+        let mut events = test.events();
+        events.retain(|e| {
+            e.involved_object.name.as_deref() == Some(pod) && e.reason.as_deref() == Some("FailedAddingInterface")
+        });
+        let counts: Vec<_> = events.iter().map(|e| (e.count, e.message.as_deref())).collect();
+        if matches!(counts[..], [(Some(2..), _)]) { Ok(()) } else { Err(format!("{counts:#?}")) }
+    });
+}
+
 #[test]
 fn invalid_annotations_of_every_kind() {
     let Some(test) = Test::new("invalid") else { return };
@@ -53,6 +65,9 @@ fn invalid_annotations_of_every_kind() {
     for (name, value, names) in INVALID {
         let message = test.event(name, FAILED, names);
         assert!(!message.contains("panic"), "{value}: {message}");
+    }
+    for (name, ..) in INVALID {
+        is_counted(&test, name);
     }
     for pod in test.get_all() {
         let ready = pod
@@ -93,6 +108,9 @@ fn the_second_network_fails_and_all_is_undone() {
     let astray = json!([{"name": "good", "default-route": ["10.99.99.1"]}]).to_string();
     test.create(&Pod::new("astray").networks(&astray));
     test.event("astray", FAILED, "10.99.99.1");
+    // Each try gets other addresses.
+    is_counted(&test, "web");
+    is_counted(&test, "astray");
     test.delete_all();
     test.nodes().as_before(&before);
 }
