@@ -38,12 +38,14 @@ wait_for() {
     return 1
 }
 
-# Pid and start time (field 22; the second field may hold blanks): a pid alone could be another process's by now.
+# Pid and start time (field 22; the second field may hold blanks): a pid alone could be another process's by now. A zombie has ended, however long
+# the machine's first process takes to collect it.
 identity() {
     local stat
     read -r stat 2>/dev/null <"/proc/$1/stat" || return 1
     # shellcheck disable=SC2086 # the fields are words
     set -- "$1" ${stat##*) }
+    [[ $2 != Z ]] || return 1
     echo "$1 ${21}"
 }
 
