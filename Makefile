@@ -36,6 +36,7 @@ e2e:
 	@KEEP=$(KEEP) tests/e2e/run
 
 ansible-test:
+	@tests/cluster/build.sh
 	@KEEP=$(KEEP) tests/ansible/run
 
 bench:

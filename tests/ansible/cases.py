@@ -16,22 +16,27 @@ MULTUS = "pod_network_type=multus"
 class Playbooks:
     """ansible-playbook, with this run's files."""
 
-    def __init__(self, venv, folder, image):
-        self.venv, self.folder, self.image = venv, folder, image
+    def __init__(self, venv, folder):
+        self.venv, self.folder = venv, folder
+        self.image = None
         self.environment = {
             **os.environ,
             "PATH": f"{venv}/bin:{os.environ['PATH']}",
             "ANSIBLE_HOME": str(folder / "ansible"),
             "ANSIBLE_NOCOLOR": "1",
+            # A machine that compiles beside this may need more than Ansible's ten seconds until sshd has a word to say.
+            "ANSIBLE_TIMEOUT": "60",
             "PYTHONDONTWRITEBYTECODE": "1",
         }
 
+    def build(self, image):
+        """Takes what the playbooks install from the folder that `image()` names."""
+        self.image = image()
+
     def call(self, *command, inside=()):
         """A program of the venv, perhaps inside of a namespace: exit status and what it said."""
-        done = subprocess.run(
-            [*inside, *map(str, command)], cwd=FOLDER, env=self.environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
-        )
-        return done.returncode, done.stdout
+        status, said, _ = world.call(*inside, *command, cwd=FOLDER, env=self.environment, stderr=subprocess.STDOUT)
+        return status, said
 
     def play(self, inventory, playbook, *options, inside=()):
         """Exit status, what it said, and how much changed on all hosts."""
@@ -68,9 +73,8 @@ def unchanged(nodes, before, what):
 
 def syntax_and_lint(playbooks):
     """Playbooks are what Ansible and its linter (profile production) want."""
-    for playbook in PLAYBOOKS:
-        status, said = playbooks.call("ansible-playbook", "-i", "inventory/example.ini", "--syntax-check", playbook)
-        assert status == 0, said
+    status, said = playbooks.call("ansible-playbook", "-i", "inventory/example.ini", "--syntax-check", *PLAYBOOKS)
+    assert status == 0, said
     status, said = playbooks.call("ansible-lint", "--offline", "--nocolor")
     assert status == 0, said
 
@@ -95,10 +99,13 @@ def wrong_variables(playbooks, nodes):
         (["plexus_image=other.local/image:1"], "not plexus_image=other.local/image:1"),
     ]
     # Beside each other, since none gets as far as changing something.
-    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+    pool = concurrent.futures.ThreadPoolExecutor(4)
+    try:
         runs = [pool.submit(playbooks.fails, inventory, "kube-install.yml", *variables(*assignments), says=says) for assignments, says in install]
-    for run in runs:
-        run.result()
+        for run in runs:
+            run.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
     playbooks.fails(inventory, "multus-cni.yml", says="node1 has no network in /etc/cni/net.d that a second one could be added to")
     unchanged(nodes, before, "playbooks that failed")
 
@@ -142,11 +149,16 @@ def multus(playbooks, nodes):
         assert int(first.split(".")[3]) <= int(address.split(".")[3]) <= int(last.split(".")[3]), f"node{number}: {address}"
         addresses.append(address)
         # The machine is a host on the parent's network, and no part of the cluster.
-        assert "Thank you" in world.run("curl", "--silent", "--max-time", "5", f"http://{address}/"), address
+        assert "Thank you" in page(address), address
     assert len(set(addresses)) == 3, addresses
     other = kube("get", "pods")["items"][1]["status"]["podIP"]
     name = kube("get", "pods")["items"][0]["metadata"]["name"]
     assert "Thank you" in kubectl("exec", name, "--", "wget", "-q", "-O", "-", f"http://{other}/")
+
+
+def page(address):
+    """What a pod's web server says; a container that has just started may not listen yet."""
+    return world.run("curl", "--silent", "--show-error", "--max-time", "5", "--retry", "5", "--retry-connrefused", f"http://{address}/")
 
 
 def ready_pods(count):
@@ -222,7 +234,7 @@ def second_network(playbooks, nodes):
     [pod] = ready_pods(1)
     interfaces = nodes.interfaces(pod["metadata"]["name"])
     assert set(interfaces) == {"lo", "eth0", "net0"}, interfaces
-    assert "Thank you" in world.run("curl", "--silent", "--max-time", "5", f"http://{interfaces['net0'][0]}/"), interfaces
+    assert "Thank you" in page(interfaces["net0"][0]), interfaces
     playbooks.fails(inventory, "multus-remove.yml", says="nobody would remove the networks of default/web-")
     delete_pods()
     kubectl("apply", "--filename=-", input=world.pods("nginx", 1))

@@ -16,12 +16,32 @@ KUBE_BIN = pathlib.Path(os.environ.get("KUBE_BIN") or CACHE / "kube")
 PATH = f"{KUBE_BIN}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
+def call(*command, **options):
+    """Exit status and output of a command. One that runs when we are interrupted is told to end, and has the time to end what it began."""
+    options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+    given = options.pop("input", None)
+    if given is not None:
+        options["stdin"] = subprocess.PIPE
+    # A session of its own: Ctrl-C is for us, who tell it.
+    with subprocess.Popen([str(c) for c in command], text=True, start_new_session=True, **options) as process:
+        try:
+            said, wrong = process.communicate(given)
+        except BaseException:
+            process.terminate()
+            try:
+                process.communicate(timeout=60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            raise
+    return process.returncode, said, wrong
+
+
 def run(*command, **options):
     """What a command prints. An error has what it said."""
-    done = subprocess.run([str(c) for c in command], text=True, capture_output=True, check=False, **options)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(map(str, command))}: exit status {done.returncode}\n{done.stdout}{done.stderr}")
-    return done.stdout
+    status, said, wrong = call(*command, **options)
+    if status:
+        raise RuntimeError(f"{' '.join(map(str, command))}: exit status {status}\n{said}{wrong or ''}")
+    return said
 
 
 def kubectl(*arguments, **options):
@@ -65,7 +85,7 @@ class Nodes:
         return f"10.99.0.{10 + number}"
 
     def start(self):
-        """Starts them."""
+        """Starts them; each ends with its node."""
         run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.key)
         lines = []
         for number in self.numbers:
@@ -79,14 +99,6 @@ class Nodes:
             on(number, "/usr/sbin/sshd", "-f", "/run/ssh/config", "-E", "/run/ssh/log")
             lines.append(f"{self.address(number)} {(files / 'host_key.pub').read_text()}")
         self.known_hosts.write_text("".join(lines))
-
-    def stop(self):
-        """Ends each by its pid, with the connections that it serves."""
-        for number in self.numbers:
-            pid = CLUSTER / f"n{number}/run/ssh/pid"
-            if pid.exists():
-                # The pid is the node's, and so is kill.
-                on(number, "sh", "-c", 'pid=$(cat /run/ssh/pid); kill $(pgrep -P "$pid") "$pid"')
 
     def inventory(self, more=""):
         """An inventory with a master and workers, each with a part of the addresses of the nodes' network."""
