@@ -16,23 +16,34 @@ KUBE_BIN = pathlib.Path(os.environ.get("KUBE_BIN") or CACHE / "kube")
 PATH = f"{KUBE_BIN}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
+RUNNING = set()
+
+
+def end_running():
+    """Tells what runs to end, in whatever thread; `call` gives it the time to end what it began."""
+    for process in list(RUNNING):
+        process.terminate()
+
+
 def call(*command, **options):
-    """Exit status and output of a command. One that runs when we are interrupted is told to end, and has the time to end what it began."""
+    """Exit status, output and errors of a command."""
     options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
     given = options.pop("input", None)
     if given is not None:
         options["stdin"] = subprocess.PIPE
     # A session of its own: Ctrl-C is for us, who tell it.
     with subprocess.Popen([str(c) for c in command], text=True, start_new_session=True, **options) as process:
+        RUNNING.add(process)
         try:
             said, wrong = process.communicate(given)
         except BaseException:
-            process.terminate()
             try:
                 process.communicate(timeout=60)
             except subprocess.TimeoutExpired:
                 process.kill()
             raise
+        finally:
+            RUNNING.discard(process)
     return process.returncode, said, wrong
 
 
