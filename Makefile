@@ -33,11 +33,11 @@ test:
 	$(xtask) test
 
 e2e:
-	@KEEP=$(KEEP) tests/e2e/run
+	@tests/e2e/run
 
 ansible-test:
 	@tests/cluster/build.sh
-	@KEEP=$(KEEP) tests/ansible/run
+	@tests/ansible/run
 
 bench:
 	$(xtask) bench
