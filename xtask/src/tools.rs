@@ -32,6 +32,8 @@ pub(crate) const TEST: &[Tool] = &[
     Tool("strace", "strace"),
     Tool("sysctl", "procps"),
     Tool("nsenter", "util-linux"),
+    Tool("mkfs.ext4", "e2fsprogs"),
+    Tool("mount", "mount"),
 ];
 
 /// What the benchmark runs.

@@ -12,7 +12,7 @@ use cni::{Call, CniResult, Command, Error, Result};
 
 use crate::config::SecondaryDefaultRoutes;
 use crate::devices::info::DeviceInfo;
-use crate::record::{Entry, Records};
+use crate::record::{Entry, Records, Syncing};
 use crate::{Attachment, Delegates, Plan, PodLinks, default_route};
 
 /// Performs plans with a node's plugins, links and directories.
@@ -55,9 +55,9 @@ impl Performer<'_> {
             entries.extend(plan.entries());
         })?;
         // The record is there before the first delegate runs, whatever becomes of this process. That it outlives a power loss matters only
-        // once the runtime is told of a success: until then nothing that it describes outlives one either, but leases, which are younger in
-        // the same journal and are released by a DEL without record too (docs/decisions/0001).
-        let synced = self.records.sync(&plan.container_id)?;
+        // where something that it describes does: not where all of that is the kernel's, or younger on the same filesystem
+        // (docs/decisions/0005). Otherwise it matters from when the runtime is told of a success (docs/decisions/0001).
+        let synced = if self.outlives(plan) { None } else { Some(self.records.sync(&plan.container_id)?) };
         let mut results: Vec<CniResult> = Vec::with_capacity(plan.attachments.len());
         for (i, attachment) in plan.attachments.iter().enumerate() {
             let added = self.attach(plan, attachment, results.first());
@@ -66,10 +66,16 @@ impl Performer<'_> {
                 Err(e) => return Err(self.undo(plan, i + 1, e)),
             }
         }
-        match self.choose_default_routes(plan, &mut results).and_then(|()| synced.wait()) {
+        match self.choose_default_routes(plan, &mut results).and_then(|()| synced.map_or(Ok(()), Syncing::wait)) {
             Ok(()) => Ok(results),
             Err(e) => Err(self.undo(plan, plan.attachments.len(), e)),
         }
+    }
+
+    /// The plan's record outlives all that the plan's plugins leave, without being synced.
+    fn outlives(&self, plan: &Plan) -> bool {
+        let mut plugins = plan.attachments.iter().flat_map(|a| &a.list.plugins);
+        plugins.all(|plugin| self.delegates.state_dirs(plugin).is_some_and(|dirs| self.records.outlive(&dirs)))
     }
 
     /// Makes the default routes what the pod's annotation asks for, in the kernel, the results and the cache.

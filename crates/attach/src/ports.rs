@@ -15,6 +15,10 @@ pub trait Delegates: Invoke {
     /// If one is nowhere; the message says where it was searched.
     fn find(&self, plugin: &PluginConf, path: &[PathBuf]) -> Result<()>;
 
+    /// The directories in which an ADD of this plugin leaves what outlives the machine's end. `None` where that cannot be told: a program's
+    /// state is its own affair, and may be on another machine.
+    fn state_dirs(&self, plugin: &PluginConf) -> Option<Vec<PathBuf>>;
+
     /// This DEL of this plugin removes the container's interface, and nothing of it needs the interface to be there. The interfaces of
     /// several such attachments can then be removed in one batch beforehand.
     fn owns_interface(&self, plugin: &str, del: &Call) -> bool;

@@ -114,6 +114,17 @@ impl Records {
         saved
     }
 
+    /// A record that is written now outlives all that is written into these directories later, without being synced: they are on its own
+    /// filesystem, which makes changes last in the order in which they were made (docs/decisions/0005).
+    #[must_use]
+    pub fn outlive(&self, dirs: &[PathBuf]) -> bool {
+        use std::os::unix::fs::MetadataExt as _;
+        // One that is not there yet will be made where its parent is.
+        let device = |dir: &Path| dir.ancestors().find_map(|d| d.metadata().ok()).map(|m| m.dev());
+        let own = device(&self.dir);
+        dirs.iter().all(|dir| device(dir) == own)
+    }
+
     /// Syncs a container's record on a thread of its own, so that the disk works while the delegates do.
     ///
     /// # Errors

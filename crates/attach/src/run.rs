@@ -196,6 +196,10 @@ impl Attach<'_> {
                 },
             );
             lost = saved.err();
+            if !record.problems.is_empty() {
+                // What took the record's content may have taken the cache's, and then no attachment names those files.
+                lost = lost.or(performer.cache.remove_empty(&call.container_id).err());
+            }
         }
         Error::join(errors.into_iter().chain(failed.into_iter().map(|(_, e)| e)).chain(lost))
     }

@@ -119,6 +119,10 @@ impl Delegates for Plugins {
         Ok(())
     }
 
+    fn state_dirs(&self, _: &PluginConf) -> Option<Vec<PathBuf>> {
+        Some(Vec::new())
+    }
+
     fn owns_interface(&self, plugin: &str, _: &Call) -> bool {
         self.owning.iter().any(|o| o == plugin)
     }

@@ -1,7 +1,7 @@
 //! libcni's cache: what was attached, with which configuration, and with which result.
 //!
 //! One file per attachment, byte for byte as libcni writes it, so that either can read the other's. Unlike libcni's it is never half there:
-//! it is written beside and renamed. It is not synced: a runtime that must survive the machine's end keeps its own record.
+//! it appears whole. It is not synced: a runtime that must survive the machine's end keeps its own record.
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -145,10 +145,15 @@ impl Cache {
             result: result.to_json(result.version)?.into(),
         };
         let bytes = serde_json::to_string(&written).map_err(|e| Error::internal(format!("cache file: {e}")))?;
+        let bytes = escape(bytes);
         if !self.results.exists() {
             file::create_directory(&self.results, 0o700)?;
         }
-        file::write_atomic(&path, escape(bytes).as_bytes(), 0o600, Durability::Cached)
+        // Nearly always there is none yet, and then this is half the work.
+        if file::create_exclusive(&path, bytes.as_bytes(), 0o600, Durability::Cached)? {
+            return Ok(());
+        }
+        file::write_atomic(&path, bytes.as_bytes(), 0o600, Durability::Cached)
     }
 
     /// The entry of an attachment; `None` if there is no file.
@@ -200,6 +205,29 @@ impl Cache {
     /// # Errors
     /// If the directory is there but cannot be read.
     pub fn attachments(&self, container_id: Option<&str>) -> Result<Vec<Entry>> {
+        let read = |path: PathBuf| document(&path).ok().flatten().and_then(|d| entry(&d).ok().flatten());
+        let wanted = |e: &Entry| {
+            container_id.is_none_or(|id| e.container_id == id) && !e.ifname.is_empty() && !e.network.is_empty()
+        };
+        Ok(self.files(container_id)?.into_iter().filter_map(read).filter(wanted).collect())
+    }
+
+    /// Removes the files of a container that are empty. They lost their content with the machine's power, and say nothing of any attachment.
+    ///
+    /// # Errors
+    /// Code 5 naming the file, or the directory if it is there but cannot be read.
+    pub fn remove_empty(&self, container_id: &str) -> Result<()> {
+        for path in self.files(Some(container_id))? {
+            if path.metadata().is_ok_and(|m| m.is_file() && m.len() == 0) {
+                file::remove(&path, Durability::Cached)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The files that may be of this container, or all, sorted. A name alone is ambiguous (parts may hold "-"), but it spares reading most files
+    /// of others.
+    fn files(&self, container_id: Option<&str>) -> Result<Vec<PathBuf>> {
         let failed = |e: io::Error| {
             Error::new(Code::IO, format!("failed to read the cache directory \"{}\": {e}", self.results.display()))
         };
@@ -208,22 +236,18 @@ impl Cache {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(e) => return Err(failed(e)),
         };
-        let mut names = Vec::new();
+        let part = container_id.map(|id| format!("-{id}-"));
+        let mut files = Vec::new();
         for entry in entries {
-            let name = entry.map_err(failed)?.file_name();
-            let text = name.to_string_lossy();
-            // The name alone is ambiguous (parts may hold "-"), but it spares reading most files of others.
-            let may_be = container_id.is_none_or(|id| text.contains(&format!("-{id}-")));
-            if may_be && !text.starts_with('.') {
-                names.push(name);
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if part.as_ref().is_none_or(|part| name.contains(part)) && !name.starts_with('.') {
+                files.push(entry.path());
             }
         }
-        names.sort();
-        let read = |name| document(&self.results.join(name)).ok().flatten().and_then(|d| entry(&d).ok().flatten());
-        let wanted = |e: &Entry| {
-            container_id.is_none_or(|id| e.container_id == id) && !e.ifname.is_empty() && !e.network.is_empty()
-        };
-        Ok(names.into_iter().filter_map(read).filter(wanted).collect())
+        files.sort();
+        Ok(files)
     }
 }
 

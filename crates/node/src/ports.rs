@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use attach::{Delegates, PodLinks};
 use cni::conf::PluginConf;
-use cni::{Call, CniResult, Error, Invoke, Json, Result, Route};
+use cni::{Call, CniResult, Error, Invoke, Result, Route};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use netlink::{Netns, NextHop, Rtnl};
 use plugins::{InProcess, Registry, kernel};
@@ -37,6 +37,15 @@ impl Invoke for NodePlugins<'_> {
     }
 }
 
+/// The plugins that a compiled-in one runs itself, each with the key that names it.
+fn run_by(plugin: &PluginConf) -> impl Iterator<Item = (&'static str, &str)> {
+    let keys: &[&'static str] = if plugin.plugin_type == "flannel" { &["ipam", "delegate"] } else { &["ipam"] };
+    keys.iter().filter_map(|key| {
+        let name = plugin.conf.get(key)?.get("type")?.as_str()?;
+        Some((*key, name)).filter(|_| !name.is_empty())
+    })
+}
+
 impl Delegates for NodePlugins<'_> {
     fn find(&self, plugin: &PluginConf, path: &[PathBuf]) -> Result<()> {
         let find =
@@ -46,14 +55,16 @@ impl Delegates for NodePlugins<'_> {
             return Ok(());
         }
         // Found missing by the plugin, they would be missed by its DEL too, and the attachment could never be undone.
-        let runs: &[&str] = if plugin.plugin_type == "flannel" { &["ipam", "delegate"] } else { &["ipam"] };
-        for key in runs {
-            let named = plugin.conf.get(key).and_then(|of| of.get("type")).and_then(Json::as_str);
-            if let Some(name) = named.filter(|name| !name.is_empty()) {
-                find(name).map_err(|e| e.context(format!("key \"{key}.type\"")))?;
-            }
+        let mut runs = run_by(plugin);
+        runs.try_for_each(|(key, name)| find(name).map_err(|e| e.context(format!("key \"{key}.type\""))))
+    }
+
+    fn state_dirs(&self, plugin: &PluginConf) -> Option<Vec<PathBuf>> {
+        let mut dirs = Vec::new();
+        for name in std::iter::once(plugin.plugin_type.as_str()).chain(run_by(plugin).map(|(_, name)| name)) {
+            dirs.extend(self.compiled_in(name)?.state_dirs(&plugin.conf));
         }
-        Ok(())
+        Some(dirs)
     }
 
     fn owns_interface(&self, plugin: &str, del: &Call) -> bool {
@@ -125,14 +136,43 @@ mod tests {
     use std::path::Path;
     use std::time::Duration;
 
+    use cni::Json;
     use cni::exec::Exec;
 
     use super::*;
 
-    fn find(in_process: InProcess, conf: &str, path: &Path) -> Result<()> {
+    fn with<T>(in_process: InProcess, conf: &str, ask: impl FnOnce(NodePlugins<'_>, &PluginConf) -> T) -> T {
         let exec = Exec::new(Duration::from_secs(1));
         let plugin = PluginConf::new(Json::parse(conf.as_bytes()).unwrap()).unwrap();
-        NodePlugins::new(Registry::new(in_process, &exec), in_process).find(&plugin, &[path.to_owned()])
+        ask(NodePlugins::new(Registry::new(in_process, &exec), in_process), &plugin)
+    }
+
+    fn find(in_process: InProcess, conf: &str, path: &Path) -> Result<()> {
+        with(in_process, conf, |plugins, plugin| plugins.find(plugin, &[path.to_owned()]))
+    }
+
+    #[test]
+    fn files_are_where_the_configuration_says_and_a_programs_anywhere() {
+        let auto = |conf| with(InProcess::Auto, conf, |plugins, plugin| plugins.state_dirs(plugin));
+        let dirs = |dirs: &[&str]| Some(dirs.iter().map(PathBuf::from).collect());
+        let (flannel, leases) = ("/var/lib/cni/flannel", "/var/lib/cni/networks");
+        for (conf, expected) in [
+            (r#"{"type": "macvlan"}"#, dirs(&[])),
+            (r#"{"type": "bridge", "ipam": {"type": "static"}}"#, dirs(&[])),
+            (r#"{"type": "bridge", "ipam": {"type": "host-local"}}"#, dirs(&[leases])),
+            (r#"{"type": "macvlan", "ipam": {"type": "host-local", "dataDir": "/d"}}"#, dirs(&["/d"])),
+            (r#"{"type": "flannel"}"#, dirs(&[flannel, leases])),
+            (r#"{"type": "flannel", "dataDir": "/f", "delegate": {"type": "bridge"}}"#, dirs(&["/f", leases])),
+            (r#"{"type": "macvlan", "ipam": {"type": "whereabouts"}}"#, None),
+            (r#"{"type": "flannel", "delegate": {"type": "own"}}"#, None),
+            (r#"{"type": "portmap"}"#, None),
+        ] {
+            assert_eq!(auto(conf), expected, "{conf}");
+        }
+        assert_eq!(
+            with(InProcess::Never, r#"{"type": "macvlan"}"#, |plugins, plugin| plugins.state_dirs(plugin)),
+            None
+        );
     }
 
     /// A defect that there was: an IPAM plugin that is not there failed the ADD half-way, and then every DEL, so that records and namespaces

@@ -30,6 +30,12 @@ impl Plugin for Flannel {
         plugin.and_then(Registry::find).is_some_and(|plugin| plugin.owns_interface(call))
     }
 
+    fn state_dirs(&self, conf: &Json) -> Vec<PathBuf> {
+        let own = stored::dir(conf).ok();
+        // Its delegate's addresses come from host-local where nothing else is named.
+        own.into_iter().chain(crate::HostLocal.state_dirs(conf)).collect()
+    }
+
     fn add(&self, call: &Call, delegates: &dyn Invoke) -> Result<CniResult> {
         let conf = build(call)?;
         let plugin = delegate::plugin(call)?;
@@ -123,7 +129,7 @@ pub(crate) fn read_any(bytes: &[u8]) {
 
 /// The delegate's configuration from this node's subnet file.
 fn build(call: &Call) -> Result<Json> {
-    let path = path(call, "subnetFile", "/run/flannel/subnet.env")?;
+    let path = path(&call.conf, "subnetFile", "/run/flannel/subnet.env")?;
     let subnet = Subnet::read(&path)?;
     delegate::build(call, &subnet)
 }
@@ -139,8 +145,8 @@ fn invoke(call: &Call, mut conf: Json, delegates: &dyn Invoke) -> Result<()> {
 }
 
 /// A path of the configuration.
-fn path(call: &Call, key: &str, default: &str) -> Result<PathBuf> {
-    match call.conf.get(key) {
+fn path(conf: &Json, key: &str, default: &str) -> Result<PathBuf> {
+    match conf.get(key) {
         None => Ok(PathBuf::from(default)),
         Some(Json::String(path)) if path.is_empty() => Ok(PathBuf::from(default)),
         Some(Json::String(path)) => Ok(PathBuf::from(path)),

@@ -11,9 +11,9 @@ mod range;
 mod store;
 
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use cni::{Call, CniResult, Code, Error, Invoke, IpConfig, Result};
+use cni::{Call, CniResult, Code, Error, Invoke, IpConfig, Json, Result};
 
 use crate::Plugin;
 use config::Config;
@@ -27,6 +27,10 @@ pub struct HostLocal;
 impl Plugin for HostLocal {
     fn name(&self) -> &'static str {
         "host-local"
+    }
+
+    fn state_dirs(&self, conf: &Json) -> Vec<PathBuf> {
+        config::data_dir(conf).map(Path::to_owned).into_iter().collect()
     }
 
     fn validate(&self, call: &Call) -> Result<()> {

@@ -32,7 +32,9 @@ pub use passthru::Passthru;
 pub use registry::{InProcess, Registry, perform};
 pub use static_::Static;
 
-use cni::{Call, CniResult, Error, Invoke, Result, Version};
+use std::path::PathBuf;
+
+use cni::{Call, CniResult, Error, Invoke, Json, Result, Version};
 
 /// One CNI plugin. Implementations hold no state: everything comes with the call.
 pub trait Plugin: Sync {
@@ -49,6 +51,12 @@ pub trait Plugin: Sync {
     /// decides (flannel).
     fn owns_interface(&self, _call: &Call) -> bool {
         false
+    }
+
+    /// The directories in which an ADD with this configuration leaves files. What it makes besides is the kernel's, and gone when the machine
+    /// is; what its own delegates leave is theirs to say.
+    fn state_dirs(&self, _conf: &Json) -> Vec<PathBuf> {
+        Vec::new()
     }
 
     /// What of an ADD's call can be judged without the kernel and without what is kept on disk: whether the configuration makes sense.

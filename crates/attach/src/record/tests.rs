@@ -22,6 +22,16 @@ fn read(bytes: &[u8]) -> (Vec<Entry>, Vec<String>) {
     parse(bytes, |_| "eth0".into())
 }
 
+#[test]
+fn records_outlive_what_is_made_later_on_their_own_filesystem() {
+    let dir = tempfile::tempdir().unwrap();
+    let records = Records::new(dir.path().join("not/yet/multus"));
+    let outlive = |dirs: &[&Path]| records.outlive(&dirs.iter().map(|d| d.to_path_buf()).collect::<Vec<_>>());
+    let beside = dir.path().join("networks/not/yet");
+    assert!(outlive(&[]) && outlive(&[&beside, dir.path()]));
+    assert!(!outlive(&[&beside, Path::new("/proc")]));
+}
+
 /// Everything that matters of entries.
 fn essence(entries: &[Entry]) -> Vec<(String, String, String, String, Json)> {
     let one = |e: &Entry| {

@@ -353,6 +353,21 @@ fn del_after_a_refused_add_leaves_the_interface_that_was_there() {
     assert_eq!(world.files(), [""; 0]);
 }
 
+/// A power loss leaves names without content: of a network, too, that the configuration does not have any more.
+#[test]
+fn del_of_what_a_power_loss_emptied_leaves_no_file() {
+    let world = World::with(THREE);
+    world.add().unwrap();
+    let results = world.record().with_file_name("results");
+    fs::write(results.join("gone-c1-net9"), "").unwrap();
+    fs::write(world.record(), "").unwrap();
+    for file in fs::read_dir(&results).unwrap() {
+        fs::write(file.unwrap().path(), "").unwrap();
+    }
+    world.del().unwrap();
+    assert_eq!(world.files(), [""; 0]);
+}
+
 #[test]
 fn a_network_name_that_the_cache_cannot_hold_is_refused_before_anything_runs() {
     for length in [240, 245, 250, 255, 300] {

@@ -44,7 +44,7 @@ pub(super) enum Stored {
 
 impl<'a> Files<'a> {
     pub(super) fn of(call: &'a Call) -> Result<Self> {
-        let dir = path(call, "dataDir", "/var/lib/cni/flannel")?;
+        let dir = dir(&call.conf)?;
         if call.container_id.is_empty() || call.container_id.contains('/') || call.ifname.contains('/') {
             return Err(Error::new(Code::INVALID_ENVIRONMENT, "container ID and interface name must not have \"/\""));
         }
@@ -101,6 +101,11 @@ impl<'a> Files<'a> {
     }
 }
 
+/// Where the files are.
+pub(super) fn dir(conf: &Json) -> Result<PathBuf> {
+    path(conf, "dataDir", "/var/lib/cni/flannel")
+}
+
 /// Removes one file.
 pub(super) fn remove(path: &Path) -> Result<()> {
     file::remove(path, DURABILITY).map(drop)
@@ -109,7 +114,7 @@ pub(super) fn remove(path: &Path) -> Result<()> {
 /// GC: removes the files of this network's attachments that are not valid. Without a list of valid ones nothing is.
 pub(super) fn collect(call: &Call) -> Result<()> {
     let Some(valid) = Attachment::list(&call.conf)? else { return Ok(()) };
-    let dir = path(call, "dataDir", "/var/lib/cni/flannel")?;
+    let dir = dir(&call.conf)?;
     let Ok(entries) = std::fs::read_dir(&dir) else { return Ok(()) };
     for entry in entries.filter_map(std::io::Result::ok) {
         let Ok(name) = entry.file_name().into_string() else { continue };

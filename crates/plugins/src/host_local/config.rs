@@ -1,7 +1,7 @@
 //! The configuration of host-local: what DEL needs of it, and all of it.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cni::{Call, Code, Dns, Error, Json, Result, Route};
 use serde::Deserialize;
@@ -77,15 +77,20 @@ struct CapabilitiesConf {
 pub(super) fn directory(call: &Call) -> Result<PathBuf> {
     let name = call.network();
     cni::names::network(name)?;
-    let data_dir = match call.conf.get("ipam").and_then(|ipam| ipam.get("dataDir")) {
-        None => DATA_DIR,
-        Some(Json::String(dir)) if dir.is_empty() => DATA_DIR,
-        Some(Json::String(dir)) if !dir.contains('\0') => dir,
-        Some(_) => {
-            return Err(Error::new(Code::DECODE, "key \"ipam.dataDir\": must be a string, the path of a directory"));
-        }
-    };
-    Ok(PathBuf::from(data_dir).join(name))
+    Ok(data_dir(&call.conf)?.join(name))
+}
+
+/// The directory of all networks' directories.
+///
+/// # Errors
+/// Code 6 for a `dataDir` that is not a string.
+pub(super) fn data_dir(conf: &Json) -> Result<&Path> {
+    match conf.get("ipam").and_then(|ipam| ipam.get("dataDir")) {
+        None => Ok(Path::new(DATA_DIR)),
+        Some(Json::String(dir)) if dir.is_empty() => Ok(Path::new(DATA_DIR)),
+        Some(Json::String(dir)) if !dir.contains('\0') => Ok(Path::new(dir)),
+        Some(_) => Err(Error::new(Code::DECODE, "key \"ipam.dataDir\": must be a string, the path of a directory")),
+    }
 }
 
 impl Config {

@@ -81,10 +81,12 @@ impl Store {
         self.index.contains(ip)
     }
 
-    /// The addresses whose reservation says exactly `key`, in ascending order.
+    /// The addresses whose reservation says exactly `key`, in ascending order. A file that lost its content with the machine's power says
+    /// nothing; whose it is stands in the index, where that has outlived it.
     pub(super) fn owned_by(&self, key: &str) -> Vec<IpAddr> {
         let mut ips = self.index.owned_by(owner(key.as_bytes()));
-        ips.retain(|ip| read(&self.path.join(ip.to_string())).is_ok_and(|text| text == key.as_bytes()));
+        let says = |text: Vec<u8>| text.is_empty() || text == key.as_bytes();
+        ips.retain(|ip| read(&self.path.join(ip.to_string())).is_ok_and(says));
         ips
     }
 
@@ -144,8 +146,9 @@ impl Store {
             }
             other => other.map_err(|e| failed("open", &path, &e))?,
         };
-        let written = file.write_all_at(text.as_bytes(), 0).and_then(|()| file.set_len(text.len() as u64));
-        written.map_err(|e| failed("write", &path, &e))
+        let length = text.len() as u64;
+        let cut = || if file.metadata()?.len() == length { Ok(()) } else { file.set_len(length) };
+        file.write_all_at(text.as_bytes(), 0).and_then(|()| cut()).map_err(|e| failed("write", &path, &e))
     }
 
     /// Gives addresses back; goes on where one cannot be.

@@ -1,12 +1,8 @@
 //! The built binary, under every name, with the configuration of the article, in namespaces: what a pod gets, and that nothing stays.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod world;
-
+use crate::world::{ARTICLE, Pod, World};
 use serde_json::{Value, json};
 use testkit::{have_root, skip_or_fail};
-use world::{ARTICLE, Pod, World};
 
 const LOOPBACK: &str = r#"{"cniVersion": "0.3.1", "name": "cni-loopback", "type": "loopback"}"#;
 

@@ -1,0 +1,7 @@
+//! The built binary, under every name, on a host of its own.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod article;
+mod power_loss;
+mod world;
