@@ -57,7 +57,9 @@ pub(crate) struct Plan {
     go: PathBuf,
     #[arg(long)]
     go_version: String,
-    /// Folder for state, on a real disk.
+    /// The disk of the run, a filesystem in a file, and where it is mounted.
+    #[arg(long)]
+    disk: PathBuf,
     #[arg(long)]
     state: PathBuf,
     /// File for the results.
@@ -69,6 +71,8 @@ const THREADS: usize = 8;
 const BLOCK: usize = 64;
 /// Between two measurements: what the kernel left to its workers (announcements, frees) is not to fall into the next one.
 const SETTLE: Duration = Duration::from_millis(3);
+/// After pods were removed.
+const CLEARED: Duration = Duration::from_secs(2);
 /// Our plugin directory's names.
 const NAMES: &[&str] = &["multus", "bridge", "macvlan", "flannel", "host-local", "static", "loopback"];
 
@@ -95,8 +99,8 @@ pub(crate) fn run(size: &Size, plugins: Option<PathBuf>, save: bool) -> Result<(
         }
     };
     let state = folder.join("state");
-    let _ = fs::remove_dir_all(&state);
     fs::create_dir_all(&state)?;
+    let disk = world::disk(&folder)?;
     let machine = machine(&state)?;
     let out = folder.join("results.json");
     let mut inside = Command::new("unshare");
@@ -109,9 +113,10 @@ pub(crate) fn run(size: &Size, plugins: Option<PathBuf>, save: bool) -> Result<(
     if let Some(dir) = &size.against {
         inside.arg("--against").arg(fs::canonicalize(dir)?);
     }
-    inside.arg("--ours").arg(&ours).arg("--go").arg(&go.plugins).arg("--state").arg(&state).arg("--out").arg(&out);
+    inside.arg("--ours").arg(&ours).arg("--go").arg(&go.plugins).arg("--out").arg(&out);
+    inside.arg("--disk").arg(&disk).arg("--state").arg(&state);
     let measured = shell::watch(&mut inside);
-    let _ = fs::remove_dir_all(&state);
+    let _ = fs::remove_file(&disk);
     measured?;
 
     let mut results: Results = serde_json::from_slice(&fs::read(&out)?)?;
@@ -167,7 +172,7 @@ fn put(docs: &Path, mark: &str, table: &str) -> Result<()> {
 /// If any call fails.
 pub(crate) fn measure(plan: &Plan) -> Result<()> {
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
-    world::make(&plan.state)?;
+    world::make(&plan.disk, &plan.state)?;
     let go = &plan.go;
     let reference: &'static str =
         if plan.go_version == "1.9.1" { "Go plugins 1.9.1 in order" } else { "Go plugins 1.1.1 in order" };
@@ -184,7 +189,6 @@ pub(crate) fn measure(plan: &Plan) -> Result<()> {
     for chain in &chains {
         chain.share.write()?;
     }
-    // Pods stay until the end: tearing namespaces down meanwhile would disturb what is measured.
     let mut pods = Pods::default();
 
     // The first pod of a node makes the bridge, the floor's too; every program's pages are read once.
@@ -251,6 +255,16 @@ impl Pods {
         self.all.push(pod);
         Ok(&self.all[self.all.len() - 1])
     }
+
+    /// Removes all of them. A node has some hundred at most, and the kernel searches the namespaces that it has told of each other one by one: with a
+    /// thousand, everything gets slower. Their end is the kernel's work for a while, which is waited for.
+    fn clear(&mut self) -> Result<()> {
+        for pod in self.all.drain(..) {
+            pod.remove()?;
+        }
+        std::thread::sleep(CLEARED);
+        Ok(())
+    }
 }
 
 fn serial(plan: &Plan, chains: &[Chain], floor: &mut Floor, pods: &mut Pods) -> Result<Vec<Serial>> {
@@ -258,6 +272,7 @@ fn serial(plan: &Plan, chains: &[Chain], floor: &mut Floor, pods: &mut Pods) -> 
     for round in 0..plan.size.rounds {
         if round % 20 == 0 {
             eprintln!("  one at a time: round {round} of {}", plan.size.rounds);
+            pods.clear()?;
         }
         let these: Vec<Pod> = chains.iter().map(|_| pods.new_one()).collect::<Result<_>>()?;
         let order: Vec<usize> = (0..chains.len()).map(|i| (i + round) % chains.len()).collect();
@@ -286,6 +301,7 @@ fn parallel(plan: &Plan, chains: &[Chain], pods: &mut Pods) -> Result<Vec<Parall
     let mut sums: Vec<Sum> = chains.iter().map(|_| none()).collect();
     for block in 0..plan.size.blocks {
         eprintln!("  {THREADS} at a time: block {block} of {}", plan.size.blocks);
+        pods.clear()?;
         for turn in 0..chains.len() {
             let i = (turn + block) % chains.len();
             let these: Vec<Pod> = (0..BLOCK).map(|_| pods.new_one()).collect::<Result<_>>()?;
@@ -354,9 +370,10 @@ fn machine(state: &Path) -> Result<Machine> {
         memory_mb: memory.split(' ').next().and_then(|kb| kb.parse::<u64>().ok()).unwrap_or_default() / 1024,
         kernel: file("/proc/sys/kernel/osrelease").trim().into(),
         system: field(&file("/etc/os-release"), "PRETTY_NAME"),
-        filesystem: shell::capture(Command::new("findmnt").args(["-n", "-o", "FSTYPE", "-T"]).arg(state))?
-            .trim()
-            .into(),
+        filesystem: format!(
+            "ext4 with a journal, in a file on {}",
+            shell::capture(Command::new("findmnt").args(["-n", "-o", "FSTYPE", "-T"]).arg(state))?.trim()
+        ),
         load_before: load.split(' ').next().and_then(|l| l.parse().ok()).unwrap_or_default(),
     })
 }

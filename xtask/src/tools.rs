@@ -41,6 +41,8 @@ pub(crate) const BENCH: &[Tool] = &[
     Tool("ip", "iproute2"),
     Tool("strace", "strace"),
     Tool("unshare", "util-linux"),
+    Tool("mkfs.ext4", "e2fsprogs"),
+    Tool("mount", "mount"),
     // GNU time: peak memory of a process from a parent small enough not to be measured itself.
     Tool("/usr/bin/time", "time"),
 ];

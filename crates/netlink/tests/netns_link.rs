@@ -49,6 +49,10 @@ fn one_request_makes_a_whole_bridge_port_with_its_peer_in_another_namespace() {
     let inside = look(&pod, "eth0");
     assert_eq!(inside["address"], "02:00:00:00:00:02");
     assert_eq!(inside["mtu"], 1400);
+    // One queue at each end: the kernel's own default makes one for each CPU and takes them away again.
+    for end in [&seen, &inside] {
+        assert_eq!((&end["num_tx_queues"], &end["num_rx_queues"]), (&json!(1), &json!(1)), "{end}");
+    }
     // The echo tells the peer's index without a question in its namespace.
     assert_eq!(inside["ifindex"], link.parent.unwrap());
     assert_eq!(seen["link_netnsid"], link.parent_nsid.unwrap());
@@ -56,6 +60,10 @@ fn one_request_makes_a_whole_bridge_port_with_its_peer_in_another_namespace() {
     let later = rtnl.link("veth1").unwrap();
     assert_eq!((later.index, later.parent, later.parent_nsid), (link.index, link.parent, link.parent_nsid));
     assert_eq!(later.port, Some(BridgePort { hairpin: Some(false), isolated: Some(false) }));
+    for value in [0, 2, 1] {
+        host.sh(&format!("sysctl -qw net.ipv6.conf.veth1.accept_ra={value}"));
+        assert_eq!(rtnl.link("veth1").unwrap().accept_ra, Some(value));
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use netlink::Netns;
-use rustix::mount::mount_bind;
+use rustix::mount::{UnmountFlags, mount_bind, unmount};
 use serde_json::{Value, json};
 use testkit::Namespace;
 
@@ -59,6 +59,16 @@ impl Pod {
         File::create(&netns).with_context(|| format!("cannot make {}", netns.display()))?;
         mount_bind(namespace.path(), &netns).with_context(|| format!("cannot mount {}", netns.display()))?;
         Ok(Pod { number, netns })
+    }
+
+    /// The end of the pod, and of what it still has.
+    ///
+    /// # Errors
+    /// If its file cannot be removed.
+    pub(crate) fn remove(self) -> Result<()> {
+        let failed = || format!("cannot remove {}", self.netns.display());
+        unmount(&self.netns, UnmountFlags::DETACH).with_context(failed)?;
+        std::fs::remove_file(&self.netns).with_context(failed)
     }
 
     fn attachment(&self, ifname: &str) -> Attachment {

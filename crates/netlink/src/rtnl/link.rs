@@ -128,6 +128,8 @@ pub struct Link {
     pub txqlen: u32,
     /// Alias (IFLA_IFALIAS).
     pub alias: String,
+    /// IPv6 router advertisements are heeded (`accept_ra`: 0 no, 1 unless it forwards, 2 always); absent where the link has no IPv6.
+    pub accept_ra: Option<u32>,
     /// Mode, if it is a macvlan.
     pub macvlan_mode: Option<MacvlanMode>,
     /// VLAN filtering, if it is a bridge.

@@ -65,6 +65,7 @@ fn a_link_is_read_as_it_was_written() {
         parent_nsid: Some(-1),
         txqlen: 1000,
         alias: "an alias".into(),
+        accept_ra: None,
         macvlan_mode: Some(MacvlanMode::Passthru),
         vlan_filtering: None,
         port: Some(BridgePort { hairpin: Some(true), isolated: Some(false) }),

@@ -41,8 +41,7 @@ pub(super) fn ensure_bridge(rtnl: &mut Rtnl, conf: &Conf, addresses: impl FnOnce
     if change.up.is_some() || change.promisc.is_some() {
         rtnl.change_link(link.index, &change).map_err(kernel)?;
     }
-    // Written for every ADD: one write costs less than to read first, and changes nothing where it is so already.
-    no_router_advertisements(&conf.bridge);
+    no_router_advertisements(&link);
     Ok(link)
 }
 
@@ -99,11 +98,14 @@ fn warn_of_differences(link: &Link, conf: &Conf) {
 }
 
 /// The host does not take routes from the containers' side. A kernel without IPv6 has no such parameter.
-fn no_router_advertisements(link: &str) {
-    let key = format!("net/ipv6/conf/{link}/accept_ra");
+fn no_router_advertisements(link: &Link) {
+    if link.accept_ra == Some(0) {
+        return;
+    }
+    let key = format!("net/ipv6/conf/{}/accept_ra", link.name);
     match sysctl::set(&key, "0") {
         Err(error) if !error.is_missing() && sysctl::get(&key).is_ok_and(|value| value != "0") => {
-            tracing::warn!(interface = link, %error, "router advertisements are still accepted");
+            tracing::warn!(interface = link.name, %error, "router advertisements are still accepted");
         }
         _ => {}
     }
@@ -163,7 +165,7 @@ fn random_name() -> String {
 
 /// Settings of the port that are not the kernel's defaults.
 pub(super) fn set_up_port(rtnl: &mut Rtnl, conf: &Conf, port: &Link) -> Result<()> {
-    no_router_advertisements(&port.name);
+    no_router_advertisements(port);
     let settings = BridgePort { hairpin: conf.hairpin.then_some(true), isolated: conf.isolated.then_some(true) };
     if settings != BridgePort::default() {
         rtnl.change_port(port.index, &settings).map_err(kernel)?;
@@ -246,7 +248,7 @@ fn finish_vlan_gateway(rtnl: &mut Rtnl, conf: &Conf, bridge: &Link, link: Link) 
 
 /// The settings of the gateway's port: in the VLAN, in no other.
 fn set_up_gateway_port(rtnl: &mut Rtnl, conf: &Conf, port: &Link) -> Result<()> {
-    no_router_advertisements(&port.name);
+    no_router_advertisements(port);
     let only_access = Vlans {
         on_port: conf.vlans.on_port.iter().copied().filter(|v| v.pvid).collect(),
         filtering: true,

@@ -21,6 +21,10 @@ const LONGEST_NAME: usize = 15;
 const IFLA_ALT_IFNAME: u16 = 53;
 const IFLA_INET_CONF: u16 = 1;
 
+/// What a veth uses, unless somebody runs `ethtool -L` on it. Without a word the kernel makes a queue for each possible CPU (since Linux 5.13), with a
+/// directory in sysfs for each, and takes all but one of them away again (drivers/net/veth.c, veth_init_queues).
+const ONE_QUEUE: [LinkAttribute; 2] = [LinkAttribute::NumTxQueues(1), LinkAttribute::NumRxQueues(1)];
+
 impl LinkKind<'_> {
     /// What its creation is called in errors.
     pub(super) fn creation(&self) -> &'static str {
@@ -66,6 +70,7 @@ impl VethPeer<'_> {
         attributes.extend(self.mtu.map(LinkAttribute::Mtu));
         attributes.extend(self.mac.map(|mac| LinkAttribute::Address(mac.0.to_vec())));
         attributes.extend(self.netns.map(|netns| LinkAttribute::NetNsFd(netns.as_raw_fd())));
+        attributes.extend(ONE_QUEUE);
         message
     }
 }
@@ -84,6 +89,9 @@ impl NewLink<'_> {
         attributes.extend(self.master.map(LinkAttribute::Controller));
         attributes.extend(self.parent.map(LinkAttribute::Link));
         attributes.extend(netns.map(|netns| LinkAttribute::NetNsFd(netns.as_fd().as_raw_fd())));
+        if matches!(self.kind, LinkKind::Veth(_)) {
+            attributes.extend(ONE_QUEUE);
+        }
         attributes.push(LinkAttribute::LinkInfo(self.kind.info()));
         RouteNetlinkMessage::NewLink(message)
     }

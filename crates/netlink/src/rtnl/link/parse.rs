@@ -15,6 +15,7 @@ const IFLA_TXQLEN: u16 = 13;
 const IFLA_OPERSTATE: u16 = 16;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_IFALIAS: u16 = 20;
+const IFLA_AF_SPEC: u16 = 26;
 const IFLA_LINK_NETNSID: u16 = 37;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
@@ -24,6 +25,9 @@ const IFLA_MACVLAN_MODE: u16 = 1;
 const IFLA_BR_VLAN_FILTERING: u16 = 7;
 const IFLA_BRPORT_MODE: u16 = 4;
 const IFLA_BRPORT_ISOLATED: u16 = 33;
+const IFLA_INET6_CONF: u16 = 2;
+/// DEVCONF_ACCEPT_RA (include/uapi/linux/ipv6.h), a place in an array of 32-bit numbers.
+const ACCEPT_RA: usize = 3 * 4;
 
 /// The link itself, not its part in a bridge (AF_BRIDGE), is one of these.
 pub(crate) fn is_one_of(payload: &[u8], names: &[&str]) -> bool {
@@ -49,6 +53,7 @@ pub(crate) fn link(payload: &[u8]) -> Option<Link> {
         parent_nsid: None,
         txqlen: 0,
         alias: String::new(),
+        accept_ra: None,
         macvlan_mode: None,
         vlan_filtering: None,
         port: None,
@@ -64,6 +69,7 @@ pub(crate) fn link(payload: &[u8]) -> Option<Link> {
             IFLA_OPERSTATE => link.oper_state = oper_state(u8_at(value, 0)?),
             IFLA_LINKINFO => info(&mut link, value),
             IFLA_IFALIAS => link.alias = string(value),
+            IFLA_AF_SPEC => link.accept_ra = accept_ra(value),
             IFLA_LINK_NETNSID => link.parent_nsid = u32_at(value, 0).map(u32::cast_signed),
             _ => {}
         }
@@ -88,6 +94,12 @@ fn info(link: &mut Link, value: &[u8]) {
             isolated: find(data, IFLA_BRPORT_ISOLATED).and_then(flag),
         });
     }
+}
+
+/// IFLA_AF_SPEC: by address family.
+fn accept_ra(value: &[u8]) -> Option<u32> {
+    let inet6 = find(value, libc::AF_INET6.try_into().ok()?)?;
+    u32_at(find(inet6, IFLA_INET6_CONF)?, ACCEPT_RA)
 }
 
 fn flag(value: &[u8]) -> Option<bool> {
