@@ -26,11 +26,10 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::chain::Runtime;
 use crate::file::{self, Durability};
-use crate::json::from_json;
+use crate::json::{Sorted, from_json};
 use crate::{CniResult, Code, Error, Json, Result, Version};
 
 #[cfg(test)]
@@ -83,12 +82,12 @@ struct Written<'a> {
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     cni_args: &'a [(String, String)],
     #[serde(skip_serializing_if = "empty")]
-    capability_args: Value,
-    result: Value,
+    capability_args: Sorted<'a>,
+    result: Sorted<'a>,
 }
 
-fn empty(value: &Value) -> bool {
-    value.as_object().is_none_or(serde_json::Map::is_empty)
+fn empty(args: &Sorted<'_>) -> bool {
+    args.0.members().is_none_or(<[_]>::is_empty)
 }
 
 #[derive(Default, Deserialize)]
@@ -133,6 +132,7 @@ impl Cache {
     /// Code 5 naming the file.
     pub fn write(&self, network: &str, config: &[u8], runtime: &Runtime, result: &CniResult) -> Result<()> {
         let path = self.path(network, &runtime.container_id, &runtime.ifname)?;
+        let result = result.to_json(result.version)?;
         let written = Written {
             kind: KIND,
             container_id: &runtime.container_id,
@@ -141,8 +141,8 @@ impl Cache {
             network_name: network,
             netns: &runtime.netns,
             cni_args: &runtime.args,
-            capability_args: runtime.capability_args.clone().into(),
-            result: result.to_json(result.version)?.into(),
+            capability_args: Sorted(&runtime.capability_args),
+            result: Sorted(&result),
         };
         let bytes = serde_json::to_string(&written).map_err(|e| Error::internal(format!("cache file: {e}")))?;
         let bytes = escape(bytes);

@@ -23,6 +23,7 @@ mod read;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{self, DeserializeOwned, MapAccess, SeqAccess, Visitor};
@@ -145,6 +146,13 @@ impl Json {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
+    /// The document as compact JSON, keys in alphabetical order.
+    #[must_use]
+    pub fn to_vec_sorted(&self) -> Vec<u8> {
+        // As above.
+        serde_json::to_vec(&Sorted(self)).unwrap_or_default()
+    }
+
     /// The document indented by four spaces, as the reference plugins print results and errors.
     #[must_use]
     pub fn to_vec_pretty(&self) -> Vec<u8> {
@@ -206,16 +214,19 @@ impl Json {
     }
 }
 
-/// Loses the order of keys; the last duplicate stays.
-impl From<Json> for serde_json::Value {
-    fn from(json: Json) -> Self {
-        match json {
-            Json::Null => serde_json::Value::Null,
-            Json::Bool(b) => serde_json::Value::Bool(b),
-            Json::Number(n) => serde_json::Value::Number(n),
-            Json::String(s) => serde_json::Value::String(s),
-            Json::Array(a) => serde_json::Value::Array(a.into_iter().map(Into::into).collect()),
-            Json::Object(m) => serde_json::Value::Object(m.into_iter().map(|(k, v)| (k, v.into())).collect()),
+/// The same document with the keys of every object in alphabetical order, as Go writes what it has read; of duplicates the last stays.
+#[derive(Clone, Copy, Debug)]
+pub struct Sorted<'a>(pub &'a Json);
+
+impl Serialize for Sorted<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Json::Array(elements) => serializer.collect_seq(elements.iter().map(Sorted)),
+            Json::Object(members) => {
+                let sorted: BTreeMap<&String, Sorted<'_>> = members.iter().map(|(k, v)| (k, Sorted(v))).collect();
+                serializer.collect_map(sorted)
+            }
+            other => other.serialize(serializer),
         }
     }
 }

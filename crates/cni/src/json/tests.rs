@@ -160,7 +160,23 @@ fn tree() -> impl Strategy<Value = Json> {
     })
 }
 
+#[test]
+fn sorted_keys_are_in_the_order_of_their_bytes_at_every_depth() {
+    let json =
+        Json::parse(r#"{"b": [{"z": 1, "a": null}], "é": 1, "B": {"d": 1, "c": 2, "d": 3}, "a": "x"}"#.as_bytes())
+            .unwrap();
+    let text = String::from_utf8(json.to_vec_sorted()).unwrap();
+    assert_eq!(text, r#"{"B":{"c":2,"d":3},"a":"x","b":[{"a":null,"z":1}],"é":1}"#);
+}
+
 proptest! {
+    /// serde_json's own tree sorts its keys, too.
+    #[test]
+    fn sorted_is_what_serde_json_sorts(tree in tree()) {
+        let own = serde_json::from_slice::<serde_json::Value>(&tree.to_vec()).unwrap();
+        prop_assert_eq!(tree.to_vec_sorted(), serde_json::to_vec(&own).unwrap());
+    }
+
     #[test]
     fn what_is_written_is_read_again(tree in tree()) {
         prop_assert_eq!(&Json::parse(&tree.to_vec()).unwrap(), &tree);

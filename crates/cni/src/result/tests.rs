@@ -13,7 +13,7 @@ fn read(text: &str, version: Version) -> CniResult {
 
 /// Compares without regard to the order of keys.
 fn assert_same(found: &Json, expected: &str) {
-    let value = |json: Json| serde_json::Value::from(json);
+    let value = |json: Json| serde_json::to_value(json).unwrap();
     assert_eq!(value(found.clone()), value(json(expected)));
 }
 

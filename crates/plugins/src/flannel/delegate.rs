@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::subnet::Subnet;
 
-/// Builds the delegate's configuration. Keys are sorted, as Go writes them, so that the stored file is the same as the original's.
+/// Builds the delegate's configuration.
 ///
 /// # Errors
 /// Code 7 naming the key that must not be there or has the wrong type.
@@ -45,7 +45,7 @@ pub(super) fn build(call: &Call, subnet: &Subnet) -> Result<Json> {
         delegate.set("runtimeConfig", runtime.clone());
     }
     delegate.set("ipam", ipam(conf, subnet)?);
-    Ok(sorted(&delegate))
+    Ok(delegate)
 }
 
 /// The delegate's type: `delegate.type`, else `bridge`.
@@ -104,18 +104,6 @@ fn check_route(route: &Json) -> Result<(), &'static str> {
     match text("gw")? {
         Some(gw) if gw.parse::<IpAddr>().is_err() => Err("\"gw\" is not an address"),
         _ => Ok(()),
-    }
-}
-
-/// The same document with the keys of every object in alphabetical order; of duplicates the last stays.
-fn sorted(json: &Json) -> Json {
-    match json {
-        Json::Object(members) => {
-            let sorted: std::collections::BTreeMap<&String, &Json> = members.iter().map(|(k, v)| (k, v)).collect();
-            Json::Object(sorted.into_iter().map(|(k, v)| (k.clone(), self::sorted(v))).collect())
-        }
-        Json::Array(elements) => Json::Array(elements.iter().map(sorted).collect()),
-        other => other.clone(),
     }
 }
 

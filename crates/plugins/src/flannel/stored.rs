@@ -57,7 +57,8 @@ impl<'a> Files<'a> {
     pub(super) fn write(&self, conf: &Json) -> Result<Option<PathBuf>> {
         let mut conf = conf.clone();
         conf.set(INTERFACE, self.call.ifname.as_str());
-        let bytes = conf.to_vec();
+        // As Go writes it, so that the file is the same as the original's.
+        let bytes = conf.to_vec_sorted();
         file::create_directory(&self.dir, 0o700)?;
         if file::create_exclusive(&self.shared, &bytes, 0o600, DURABILITY)? {
             return Ok(Some(self.shared.clone()));

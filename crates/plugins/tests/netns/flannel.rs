@@ -64,7 +64,7 @@ fn lifecycle_of_the_manifest() {
     let expected = format!(
         "{{\"cniVersion\":\"0.3.1\",\"hairpinMode\":true,\"ipMasq\":false,\"ipam\":{{\"dataDir\":\"{}\",\"ranges\":[[{{\"subnet\":\"10.244.1.0/24\"}}]],\
          \"routes\":[{{\"dst\":\"10.244.0.0/16\"}}],\"type\":\"host-local\"}},\"isDefaultGateway\":true,\"isGateway\":true,\"mtu\":1450,\
-         \"name\":\"cbr0\",\"type\":\"bridge\",\"plexusInterface\":\"eth0\"}}",
+         \"name\":\"cbr0\",\"plexusInterface\":\"eth0\",\"type\":\"bridge\"}}",
         ipam.display()
     );
     assert_eq!(std::fs::read_to_string(world.path("flannel/pod1")).unwrap(), expected);
@@ -248,7 +248,7 @@ fn the_stored_configuration_is_the_one_of_add() {
     for command in [Command::Add, Command::Del] {
         let note = |plugin: &str, call: &cni::Call| {
             if plugin == "bridge" {
-                seen.lock().unwrap().push(call.conf.to_vec());
+                seen.lock().unwrap().push(call.conf.to_vec_sorted());
             }
             None
         };

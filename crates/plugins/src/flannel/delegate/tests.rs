@@ -51,14 +51,6 @@ fn what_is_configured_stays() {
 }
 
 #[test]
-fn keys_are_sorted_as_go_writes_them() {
-    let bytes = build(&call(json!({ "name": "n", "delegate": { "zz": 1, "aa": { "d": 1, "c": 2 } } })), &subnet(true));
-    let text = String::from_utf8(bytes.unwrap().to_vec()).unwrap();
-    assert!(text.starts_with(r#"{"aa":{"c":2,"d":1},"ipMasq":false,"ipam":{"ranges":"#), "{text}");
-    assert!(text.ends_with(r#""name":"n","type":"bridge","zz":1}"#), "{text}");
-}
-
-#[test]
 fn refused() {
     for conf in [
         json!({ "delegate": { "type": 5 } }),
