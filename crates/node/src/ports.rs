@@ -37,7 +37,23 @@ impl Invoke for NodePlugins<'_> {
     }
 }
 
-/// The plugins that a compiled-in one runs itself, each with the key that names it.
+/// Reference plugins that are programs here, and leave nothing outside the kernel and /run (tuning, unless it has a `dataDir`).
+const KERNEL_ONLY: [&str; 12] = [
+    "bandwidth",
+    "dummy",
+    "firewall",
+    "host-device",
+    "ipvlan",
+    "portmap",
+    "ptp",
+    "sbr",
+    "tap",
+    "tuning",
+    "vlan",
+    "vrf",
+];
+
+/// The plugins that one runs itself, each with the key that names it.
 fn run_by(plugin: &PluginConf) -> impl Iterator<Item = (&'static str, &str)> {
     let keys: &[&'static str] = if plugin.plugin_type == "flannel" { &["ipam", "delegate"] } else { &["ipam"] };
     keys.iter().filter_map(|key| {
@@ -62,7 +78,11 @@ impl Delegates for NodePlugins<'_> {
     fn state_dirs(&self, plugin: &PluginConf) -> Option<Vec<PathBuf>> {
         let mut dirs = Vec::new();
         for name in std::iter::once(plugin.plugin_type.as_str()).chain(run_by(plugin).map(|(_, name)| name)) {
-            dirs.extend(self.compiled_in(name)?.state_dirs(&plugin.conf));
+            match self.compiled_in(name) {
+                Some(found) => dirs.extend(found.state_dirs(&plugin.conf)),
+                None if KERNEL_ONLY.contains(&name) && plugin.conf.get("dataDir").is_none() => {}
+                None => return None,
+            }
         }
         Some(dirs)
     }
@@ -165,7 +185,11 @@ mod tests {
             (r#"{"type": "flannel", "dataDir": "/f", "delegate": {"type": "bridge"}}"#, dirs(&["/f", leases])),
             (r#"{"type": "macvlan", "ipam": {"type": "whereabouts"}}"#, None),
             (r#"{"type": "flannel", "delegate": {"type": "own"}}"#, None),
-            (r#"{"type": "portmap"}"#, None),
+            (r#"{"type": "portmap"}"#, dirs(&[])),
+            (r#"{"type": "ptp", "ipam": {"type": "host-local"}}"#, dirs(&[leases])),
+            (r#"{"type": "ptp", "ipam": {"type": "dhcp"}}"#, None),
+            (r#"{"type": "tuning", "dataDir": "/d"}"#, None),
+            (r#"{"type": "own"}"#, None),
         ] {
             assert_eq!(auto(conf), expected, "{conf}");
         }
