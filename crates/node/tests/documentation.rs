@@ -101,8 +101,15 @@ fn named(documents: &[&str]) -> BTreeSet<String> {
 #[test]
 fn every_key_that_is_read_by_its_name() {
     let named = named(&["configuration.md", "annotations.md"]);
-    let asks =
-        ["get(\"", "text(&document, \"", "boolean(&document, \"", "object(conf, \"", "path(call, \"", "flag(call, \""];
+    let asks = [
+        "get(\"",
+        "text(&document, \"",
+        "boolean(&document, \"",
+        "object(conf, \"",
+        "path(conf, \"",
+        "path(&call.conf, \"",
+        "flag(call, \"",
+    ];
     let mut missing = Vec::new();
     let mut seen = BTreeSet::new();
     for (path, code) in crates(&["attach", "plugins", "cni"]) {
