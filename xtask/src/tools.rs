@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::originals::{self, Originals};
 use crate::{shell, term};
@@ -83,8 +83,8 @@ pub(crate) fn need(tools: &[Tool]) -> Result<()> {
 /// If neither is to be had.
 pub(crate) fn originals() -> Result<Originals> {
     originals::build().or_else(|why| {
-        eprintln!("{why}");
-        need(&[Tool("/usr/lib/cni/bridge", "containernetworking-plugins")])?;
+        // Why is said by the second try, which takes the package's; here only if there is no package either.
+        need(&[Tool("/usr/lib/cni/bridge", "containernetworking-plugins")]).context(why)?;
         originals::build().map_err(anyhow::Error::msg)
     })
 }
