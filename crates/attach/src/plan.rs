@@ -3,7 +3,7 @@
 //! Owns: everything that can be decided, and every error that can be found, before anything is touched. A plan does not know who asks for
 //! it: a runtime's CNI call makes one here, others can make theirs.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use cni::args::Args;
 use cni::conf::{NetworkList, PluginConf};
@@ -229,7 +229,7 @@ impl Plan {
         };
         let device_info = DeviceInfo::new(&config.device_info_dir);
         let mut attachments: Vec<Attachment> = Vec::with_capacity(found.networks.len());
-        let mut taken: HashMap<String, usize> = HashMap::with_capacity(found.networks.len());
+        let mut taken: BTreeMap<String, usize> = BTreeMap::new();
         for (i, network) in found.networks.into_iter().enumerate() {
             let Network { list, position, status_name, request, .. } = network;
             let ifname = match &request.interface {
@@ -279,7 +279,7 @@ impl Plan {
     /// # Errors
     /// Names the interface or the plugin, and the attachment.
     pub fn check(&self, existing: &[String], find: impl Fn(&PluginConf) -> Result<()>) -> Result<()> {
-        let existing: HashSet<&str> = existing.iter().map(String::as_str).collect();
+        let existing: BTreeSet<&str> = existing.iter().map(String::as_str).collect();
         for attachment in &self.attachments {
             let context = |e: Error| e.context(attachment.describe());
             if existing.contains(attachment.ifname.as_str()) {

@@ -15,7 +15,7 @@
 //! # Ok::<(), plexus_cni::Error>(())
 //! ```
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -160,7 +160,7 @@ impl PluginConf {
     pub fn capabilities(&self) -> Vec<&str> {
         let members = self.conf.get("capabilities").and_then(Json::members).unwrap_or_default();
         // Keys of a map, unlike those of a struct, are told apart by case in Go; the last duplicate wins.
-        let mut seen = HashSet::new();
+        let mut seen = BTreeSet::new();
         let last = members.iter().rev().filter(|(key, v)| *v != Json::Null && seen.insert(key.as_str()));
         let mut enabled: Vec<&str> =
             last.filter(|(_, v)| *v == Json::Bool(true)).map(|(key, _)| key.as_str()).collect();
@@ -182,7 +182,7 @@ impl PluginConf {
             conf.set("prevResult", prev.to_json(prev.version)?);
         }
         // The last duplicate wins here too.
-        let arguments: HashMap<&str, &Json> =
+        let arguments: BTreeMap<&str, &Json> =
             capability_args.members().unwrap_or_default().iter().map(|(key, value)| (key.as_str(), value)).collect();
         let capabilities = if arguments.is_empty() { Vec::new() } else { self.capabilities() };
         let asked = capabilities.into_iter().filter_map(|c| Some((c.to_owned(), (*arguments.get(c)?).clone())));

@@ -4,14 +4,22 @@
 //! Owns: the sockets between two uses, of one thread, for as long as somebody holds a [`Pool`]. Without one every socket is new.
 
 use std::cell::RefCell;
+use std::mem::ManuallyDrop;
 
 use crate::Rtnl;
 
 /// A namespace: device and inode of its file. A socket keeps its namespace alive, so no other gets the number meanwhile.
 pub(crate) type Id = (u64, u64);
 
+type Idle = Option<Vec<(Id, Rtnl)>>;
+
 thread_local! {
-    static IDLE: RefCell<Option<Vec<(Id, Rtnl)>>> = const { RefCell::new(None) };
+    // What the thread's end had to drop would have to be registered with the C library, at the price of several system calls; a [`Pool`] drops it.
+    static IDLE: RefCell<ManuallyDrop<Idle>> = const { RefCell::new(ManuallyDrop::new(None)) };
+}
+
+fn replace(idle: Idle) {
+    drop(ManuallyDrop::into_inner(IDLE.replace(ManuallyDrop::new(idle))));
 }
 
 /// While this lives, the calling thread's sockets of [`crate::Netns::with_rtnl`] are kept for the next use. They keep their namespaces alive:
@@ -24,14 +32,14 @@ impl Pool {
     /// Begins to keep sockets.
     #[expect(clippy::new_without_default, reason = "it has an effect, which a default value should not have")]
     pub fn new() -> Pool {
-        IDLE.set(Some(Vec::new()));
+        replace(Some(Vec::new()));
         Pool(())
     }
 }
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        IDLE.set(None);
+        replace(None);
     }
 }
 
@@ -47,7 +55,7 @@ pub(crate) fn take(id: Id) -> Option<Rtnl> {
 /// Keeps a socket; closes it where there is no pool.
 pub(crate) fn give(id: Id, socket: Rtnl) {
     IDLE.with_borrow_mut(|idle| {
-        if let Some(idle) = idle {
+        if let Some(idle) = idle.as_mut() {
             idle.push((id, socket));
         }
     });
