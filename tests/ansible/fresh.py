@@ -63,7 +63,7 @@ class Hosts:
             (ssh / "config").write_text(world.sshd_config(f"127.0.0.1:{port}", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"))
             with (self.folder / "known_hosts").open("a") as known:
                 known.write(f"[127.0.0.1]:{port} {(ssh / 'host_key.pub').read_text()}")
-            world.wait(60, "the network namespace is there", lambda: b"sleep" in _command(self.processes[0].pid))
+            world.wait(60, "the network namespace is there", lambda: _command(self.processes[0].pid).startswith(b"sleep"))
             isolated = ["unshare", "--mount", "--pid", "--uts", "--fork", "--kill-child", "--propagation", "private"]
             self._spawn(*self.inside, *isolated, pathlib.Path(__file__).with_name("fresh-init.sh"), name, self.folder / name)
         for name in self.names:
