@@ -23,6 +23,8 @@ class Playbooks:
             **os.environ,
             "PATH": f"{venv}/bin:{os.environ['PATH']}",
             "ANSIBLE_HOME": str(folder / "ansible"),
+            # Where `run` ends the connections that Ansible keeps.
+            "ANSIBLE_SSH_CONTROL_PATH_DIR": str(folder / "cp"),
             "ANSIBLE_NOCOLOR": "1",
             # A machine that compiles beside this may need more than Ansible's ten seconds until sshd has a word to say.
             "ANSIBLE_TIMEOUT": "60",
