@@ -101,7 +101,8 @@ pub(crate) fn run(size: &Size, plugins: Option<PathBuf>, save: bool) -> Result<(
     let state = folder.join("state");
     fs::create_dir_all(&state)?;
     let disk = world::disk(&folder)?;
-    let machine = machine(&state)?;
+    let mut machine = machine(&state)?;
+    machine.filesystem = format!("ext4 with a journal, in a file on {}", machine.filesystem);
     let out = folder.join("results.json");
     let mut inside = Command::new("unshare");
     inside
@@ -385,10 +386,9 @@ fn machine(state: &Path) -> Result<Machine> {
         memory_mb: memory.split(' ').next().and_then(|kb| kb.parse::<u64>().ok()).unwrap_or_default() / 1024,
         kernel: file("/proc/sys/kernel/osrelease").trim().into(),
         system: field(&file("/etc/os-release"), "PRETTY_NAME"),
-        filesystem: format!(
-            "ext4 with a journal, in a file on {}",
-            shell::capture(Command::new("findmnt").args(["-n", "-o", "FSTYPE", "-T"]).arg(state))?.trim()
-        ),
+        filesystem: shell::capture(Command::new("findmnt").args(["-n", "-o", "FSTYPE", "-T"]).arg(state))?
+            .trim()
+            .into(),
         load_before: load.split(' ').next().and_then(|l| l.parse().ok()).unwrap_or_default(),
     })
 }
