@@ -50,6 +50,22 @@ fn a_match_of_hashes_is_not_an_owner() {
     assert!(open(dir.path()).owned_by("a\r\neth0").is_empty());
 }
 
+/// A power loss can leave the name and the index, but not the content.
+#[test]
+fn an_emptied_reservation_is_whose_the_index_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path());
+    store.reserve("a\r\neth0", &[ip("10.0.0.2")]).unwrap();
+    fs::write(dir.path().join("10.0.0.2"), "").unwrap();
+    drop(store);
+    let mut store = open(dir.path());
+    assert!(store.owned_by("b\r\neth0").is_empty());
+    let owned = store.owned_by("a\r\neth0");
+    assert_eq!(owned, [ip("10.0.0.2")]);
+    store.release(&owned).unwrap();
+    assert!(!store.contains(ip("10.0.0.2")) && !dir.path().join("10.0.0.2").exists());
+}
+
 #[test]
 fn the_last_address_is_replaced_in_place() {
     let dir = tempfile::tempdir().unwrap();
