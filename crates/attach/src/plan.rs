@@ -134,7 +134,16 @@ fn check_lists(found: &Networks) -> Result<()> {
         }
         // Found here, a bad name costs nothing; the plugin would find it with half of its work done.
         for plugin in &list.plugins {
-            let ipam = plugin.conf.get("ipam").and_then(|ipam| ipam.get("type")).and_then(Json::as_str).unwrap_or("");
+            let run_by_it =
+                |key: &str| plugin.conf.get(key).and_then(|k| k.get("type")).and_then(Json::as_str).unwrap_or("");
+            if let Some(key) = ["ipam", "delegate"].into_iter().find(|key| META.contains(&run_by_it(key))) {
+                return Err(Error::config(format!(
+                    "network \"{}\": key \"{key}.type\" is \"{}\", which is this one: it would call itself without end",
+                    list.name,
+                    run_by_it(key)
+                )));
+            }
+            let ipam = run_by_it("ipam");
             if ipam.contains('/') || ipam == "." || ipam == ".." {
                 return Err(Error::config(format!(
                     "network \"{}\": key \"ipam.type\": invalid plugin name: {ipam:?} (it is a file name, without directories)",

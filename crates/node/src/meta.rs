@@ -1,9 +1,11 @@
 //! The meta-plugin as a CNI plugin: `attach` with this node's plugins, links and logs.
 
+use std::process;
+
 use attach::devices::NoDevices;
 use attach::{Attach, Config, Readiness};
 use cni::exec::Exec;
-use cni::{Call, CniResult, Invoke, Result, Version};
+use cni::{Call, CniResult, Command, Error, Invoke, Result, Version};
 use plugins::{InProcess, Plugin, Registry};
 
 use crate::kubernetes;
@@ -12,11 +14,22 @@ use crate::ports::{Links, NodePlugins};
 /// The meta-plugin. Its delegates are run as its own configuration says, not as the program around it would.
 pub(crate) struct Meta;
 
+/// Set for every program that the meta-plugin runs: called by one of them, it would go round without end, two processes for each round.
+const INSIDE: &str = "PLEXUS_INSIDE";
+
+/// A delegate that is a program ends with this process, and knows that it is one.
+fn prepare(command: &mut process::Command) -> &mut process::Command {
+    netlink::process::die_with_parent(command.env(INSIDE, "1"))
+}
+
 impl Meta {
     fn run(call: &Call) -> Result<Option<CniResult>> {
         let config = Config::read(&call.conf)?;
         crate::log::init(&config.log);
-        let exec = Exec { timeout: config.delegate_timeout, prepare: netlink::process::die_with_parent };
+        if std::env::var_os(INSIDE).is_some() {
+            return Meta::refuse(call);
+        }
+        let exec = Exec { timeout: config.delegate_timeout, prepare };
         let in_process = if config.in_process { InProcess::Auto } else { InProcess::Never };
         let delegates = NodePlugins::new(Registry::new(in_process, &exec), in_process);
         let _sockets = netlink::Pool::new();
@@ -34,6 +47,22 @@ impl Meta {
             tracing::error!("{} of container {:?} failed: {e}", call.command.as_str(), call.container_id);
         }
         done
+    }
+
+    /// A call by one of our own delegates. None of them adds anything, so there is nothing to delete either.
+    fn refuse(call: &Call) -> Result<Option<CniResult>> {
+        let network = call.network();
+        let message = format!(
+            "network \"{network}\": the meta-plugin was called by a plugin that it runs: it would call itself without end; \
+             name another plugin in the configuration of that plugin (\"ipam\", \"delegate\", ...)"
+        );
+        match call.command {
+            Command::Del => {
+                tracing::warn!("{message}");
+                Ok(None)
+            }
+            _ => Err(Error::config(message)),
+        }
     }
 }
 

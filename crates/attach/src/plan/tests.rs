@@ -92,6 +92,12 @@ fn mistakes_are_found_before_anything_is_touched() {
             "masterplugin",
         ),
         (r#"{"name": "m", "delegates": [{"type": "multus", "name": "x"}]}"#, 7, "itself"),
+        (r#"{"name": "m", "delegates": [{"type": "a", "ipam": {"type": "plexus"}}]}"#, 7, "key \"ipam.type\""),
+        (
+            r#"{"name": "m", "delegates": [{"type": "flannel", "delegate": {"type": "multus"}}]}"#,
+            7,
+            "key \"delegate.type\"",
+        ),
         (r#"{"name": "m", "runtimeConfig": [], "delegates": [{"type": "a"}]}"#, 6, "runtimeConfig"),
         (r#"{"name": "m", "clusterNetwork": "nowhere", "confDir": "/nonexistent"}"#, 7, "nowhere"),
         (r#"{"name": "m", "clusterNetwork": "/nonexistent/x.conflist"}"#, 5, "/nonexistent/x.conflist"),

@@ -3,5 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod article;
+mod itself;
 mod power_loss;
 mod world;
