@@ -5,7 +5,7 @@
 mod multus;
 
 use std::fs::{File, TryLockError};
-use std::io::{ErrorKind, Read as _};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -180,12 +180,13 @@ impl Records {
 
     fn read_path(path: &Path, container: &str, request: &str, cache: &Cache) -> Record {
         let mut record = Record { found: true, entries: Vec::new(), problems: Vec::new() };
-        match read_file(path) {
-            Ok(bytes) => {
+        // Never waits: a pipe in the place of a record is damage like any other.
+        match file::read(path, MAX_SIZE) {
+            Ok(Some(bytes)) => {
                 let default_ifname = |network: &str| default_ifname(cache, container, network, request);
                 (record.entries, record.problems) = parse(&bytes, default_ifname);
             }
-            Err(e) if e.kind() == ErrorKind::NotFound => record.found = false,
+            Ok(None) => record.found = false,
             Err(e) => record.problems.push(e.to_string()),
         }
         record
@@ -260,15 +261,6 @@ fn save(path: &Path, found: bool, entries: &[Entry], new: Durability) -> Result<
         return Ok(());
     }
     file::write_atomic(path, &bytes, 0o600, Durability::Synced)
-}
-
-fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(MAX_SIZE + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_SIZE {
-        return Err(std::io::Error::new(ErrorKind::InvalidData, format!("larger than {MAX_SIZE} bytes")));
-    }
-    Ok(bytes)
 }
 
 /// The interface that Multus gave the default network: what the cache says, `request` where it says that or nothing.

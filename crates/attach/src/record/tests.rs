@@ -97,6 +97,23 @@ fn changes_at_the_same_time_lose_nothing() {
     }
 }
 
+/// A defect that there was: every call for the container waited for ever.
+#[test]
+fn a_pipe_in_the_place_of_a_record_is_damage_and_not_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let (records, cache) = (Records::new(dir.path()), Cache::new(dir.path()));
+    assert!(std::process::Command::new("mkfifo").arg(dir.path().join("c1")).status().unwrap().success());
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let record = records.read("c1", "eth0", &cache).unwrap();
+        records.update("c1", "eth0", &cache, Durability::Synced, Vec::clear).unwrap();
+        sender.send((record.found, record.problems)).unwrap();
+    });
+    let (found, problems) = receiver.recv_timeout(Duration::from_secs(10)).expect("it waits for a writer");
+    assert!(found && problems[0].contains("not a regular file"), "{problems:?}");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "and it goes as any other");
+}
+
 #[test]
 fn a_lock_that_is_never_free_is_said() {
     let dir = tempfile::tempdir().unwrap();
