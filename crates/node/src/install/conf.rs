@@ -19,8 +19,11 @@ const FALLBACK_VERSION: &str = "0.4.0";
 /// # Errors
 /// If the primary's version is not the one that was asked for.
 pub(super) fn generate(settings: &Settings, primary: &Primary, kubeconfig: Option<&str>) -> Result<Vec<u8>> {
-    let found = primary.list.cni_version.as_str();
-    if !settings.cni_version.is_empty() && settings.cni_version != found {
+    // As they stand: a runtime that does not know `cniVersions` goes by `cniVersion`, which it takes the primary with.
+    let document = Json::parse(&primary.list.bytes)?;
+    let found = document.get("cniVersion").and_then(Json::as_str).unwrap_or_default();
+    let newest = primary.list.cni_version.as_str();
+    if !settings.cni_version.is_empty() && ![found, newest].contains(&settings.cni_version.as_str()) {
         return Err(Error::config(format!(
             "{} has cniVersion {found:?}, but --cni-version says {:?}: change either",
             primary.path.display(),
@@ -55,8 +58,11 @@ pub(super) fn generate(settings: &Settings, primary: &Primary, kubeconfig: Optio
     if settings.namespace_isolation {
         put("namespaceIsolation", json!(true));
     }
-    let document = json!({"cniVersion": version, "name": name, "plugins": [plugin]});
-    let mut bytes = serde_json::to_vec_pretty(&document).map_err(|e| Error::internal(e.to_string()))?;
+    let mut generated = json!({"cniVersion": version, "name": name, "plugins": [plugin]});
+    if let Some(versions) = document.get("cniVersions").and_then(Json::elements) {
+        generated["cniVersions"] = versions.iter().filter_map(Json::as_str).collect();
+    }
+    let mut bytes = serde_json::to_vec_pretty(&generated).map_err(|e| Error::internal(e.to_string()))?;
     bytes.push(b'\n');
     Ok(bytes)
 }

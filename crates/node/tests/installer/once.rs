@@ -129,6 +129,32 @@ fn the_primary_is_the_first_that_is_a_network_and_not_ours() {
     assert!(said.contains("01-mine.conf") && said.contains("own"), "{said}");
 }
 
+/// A defect that there was: only the newest of the primary's versions was named, with which a runtime of before 1.1.0 takes no configuration.
+#[test]
+fn a_primary_of_several_versions_is_followed_in_all_of_them() {
+    let node = Node::new();
+    let list = r#""name": "cbr0", "plugins": [{"type": "flannel"}]"#;
+    node.write(
+        "etc/cni/net.d/10-flannel.conflist",
+        &format!(r#"{{"cniVersion": "0.3.1", "cniVersions": ["0.3.1", "1.0.0", "1.1.0"], {list}}}"#),
+    );
+    node.install(&[]).ready();
+    let generated = node.generated();
+    assert_eq!(generated["cniVersion"], "0.3.1");
+    assert_eq!(generated["cniVersions"], json!(["0.3.1", "1.0.0", "1.1.0"]));
+    for asked in ["0.3.1", "1.1.0"] {
+        node.install(&[&format!("--cni-version={asked}")]).ready();
+    }
+    node.install(&["--cni-version=0.4.0"]).not_ready();
+
+    node.write("etc/cni/net.d/10-flannel.conflist", &format!(r#"{{"cniVersions": ["1.0.0"], {list}}}"#));
+    node.install(&[]).ready();
+    assert_eq!(
+        (&node.generated()["cniVersion"], &node.generated()["cniVersions"]),
+        (&json!("0.4.0"), &json!(["1.0.0"]))
+    );
+}
+
 #[test]
 fn a_primary_that_cannot_be_used_changes_nothing() {
     let node = Node::new();
@@ -381,4 +407,21 @@ fn a_damaged_list_of_what_was_installed_stops_everything() {
         assert!(!node.command(&["uninstall"]).output().unwrap().status.success());
         assert_eq!(node.snapshot(), before);
     }
+}
+
+/// A defect that there was: behind an installer that hangs, the next one and `uninstall` waited for ever.
+#[test]
+fn another_installer_is_not_waited_for_without_end() {
+    let node = Node::new();
+    node.write("etc/cni/net.d/10-flannel.conflist", PRIMARY);
+    let other = fs::File::open(node.path("etc/cni/net.d")).unwrap();
+    other.lock().unwrap();
+    // It goes at last, so that this test ends either way.
+    let ends = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_secs(40));
+        drop(other);
+    });
+    let said = node.install(&[]).not_ready();
+    assert!(said.contains("is locked by another process") && said.contains("lslocks"), "{said}");
+    assert!(!ends.is_finished());
 }
