@@ -12,16 +12,14 @@ mod options;
 mod primary;
 mod state;
 
-use std::fs::{self, File};
-use std::io;
+use std::fs::{self, File, TryLockError};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cni::file::{self, Durability};
 use cni::{Code, Error, Json, Result};
-use rustix::fs::FlockOperation;
 
 use kubeconfig::Server;
 pub(crate) use options::{Options, Settings, UninstallOptions};
@@ -32,6 +30,8 @@ use crate::wait::Ending;
 
 /// How often is looked for changes. A look is some system calls.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// How long another installer may be at it. A pass takes milliseconds, the first one as long as a program takes to be copied.
+const LOCK_WAIT: Duration = Duration::from_secs(10);
 /// The directory in the configuration directory that holds the kubeconfig, and its name there.
 const PRIVATE: &str = "multus.d";
 const KUBECONFIG: &str = "multus.d/multus.kubeconfig";
@@ -199,12 +199,25 @@ fn is_configuration(place: &Place) -> bool {
 /// One installer at a time changes a node: a rollout may let two pods overlap, and `uninstall` may come between.
 fn lock(directories: &Directories) -> Result<File> {
     let path = &directories.conf;
-    let open = || {
-        let dir = File::open(path)?;
-        rustix::fs::flock(&dir, FlockOperation::LockExclusive)?;
-        Ok::<_, io::Error>(dir)
-    };
-    open().map_err(|e| state::failed("lock", path, &e))
+    let dir = File::open(path).map_err(|e| state::failed("lock", path, &e))?;
+    let start = Instant::now();
+    loop {
+        match dir.try_lock() {
+            Ok(()) => return Ok(dir),
+            Err(TryLockError::WouldBlock) if start.elapsed() < LOCK_WAIT => {
+                std::thread::sleep(Duration::from_millis(10))
+            }
+            Err(TryLockError::WouldBlock) => {
+                let message = format!(
+                    "{} is locked by another process for {} s: find it (lslocks); is there a second installer on this node?",
+                    path.display(),
+                    LOCK_WAIT.as_secs()
+                );
+                return Err(Error::new(Code::TRY_AGAIN, message));
+            }
+            Err(TryLockError::Error(e)) => return Err(state::failed("lock", path, &e)),
+        }
+    }
 }
 
 struct Installer {
