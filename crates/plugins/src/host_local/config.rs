@@ -103,7 +103,9 @@ impl Config {
         let Some(ipam) = net.ipam else { return Err(Error::config("IPAM config missing 'ipam' key")) };
         let mut requested: Vec<IpAddr> = Vec::new();
         let args = cni::args::load(&call.args, &["IP"])?;
-        let from_args = args.get("IP").filter(|ip| !ip.is_empty()).map(str::parse::<RequestedIp>).transpose();
+        // Several where a pod asks for one of each family: the meta-plugin joins them, as static reads them.
+        let from_args = args.get("IP").filter(|ips| !ips.is_empty()).into_iter().flat_map(|ips| ips.split(','));
+        let from_args = from_args.map(|ip| ip.trim().parse::<RequestedIp>()).collect::<Result<Vec<_>, _>>();
         let from_args = from_args.map_err(|e| Error::new(Code::INVALID_ENVIRONMENT, format!("CNI_ARGS: IP: {e}")))?;
         for RequestedIp(ip) in from_args.into_iter().chain(net.args.cni.ips).chain(net.runtime_config.ips) {
             if !requested.contains(&ip) {

@@ -233,6 +233,9 @@ fn requested_addresses() {
         );
         let by_args = host_local().with("CNI_ARGS", "IP=10.1.3.88");
         assert_eq!(addresses(&by_args.add(&conf)), ["10.1.3.88/24", "2001:db8::2/64"]);
+        // One of each family, as the meta-plugin joins what a pod asks for.
+        let two = container("two").with("CNI_ARGS", "IP=10.1.3.77/24,2001:db8::77");
+        assert_eq!(addresses(&two.add(&conf)), ["10.1.3.77/24", "2001:db8::77/64"]);
         let mut both = conf.clone();
         both["args"] = json!({"cni": {"ips": ["10.1.2.88", "2001:db8::999"]}});
         assert_eq!(addresses(&container("b").add(&both)), ["10.1.2.88/24", "2001:db8::999/64"]);
