@@ -19,6 +19,16 @@ pub(crate) fn again(there: &ApiEvent, now: &ApiEvent) -> Value {
     json!({"count": there.count.unwrap_or(1).saturating_add(1), "lastTimestamp": now.last_timestamp, "message": now.message})
 }
 
+/// Longest name of an object (RFC 1123 subdomain).
+const LONGEST_NAME: usize = 253;
+
+/// As client-go makes them: the object's name and a number in hex; a long name is cut.
+fn name(pod: &str, identity: u64) -> String {
+    let number = format!(".{identity:016x}");
+    let cut: String = pod.chars().take(LONGEST_NAME - number.len()).collect();
+    format!("{}{number}", cut.trim_end_matches(['.', '-']))
+}
+
 /// The API object of an event. The component is `multus`, as users' filters have it.
 pub(crate) fn object(id: &PodId, node: &str, event: &Event) -> ApiEvent {
     let now = Time(Timestamp::now());
@@ -30,8 +40,7 @@ pub(crate) fn object(id: &PodId, node: &str, event: &Event) -> ApiEvent {
     }
     ApiEvent {
         metadata: ObjectMeta {
-            // As client-go makes them: the object's name and a number in hex.
-            name: Some(format!("{}.{:016x}", id.name, identity(id, event))),
+            name: Some(name(&id.name, identity(id, event))),
             namespace: Some(id.namespace.clone()),
             ..ObjectMeta::default()
         },
@@ -68,4 +77,19 @@ fn identity(id: &PodId, event: &Event) -> u64 {
         }
     }
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A defect that there was: events of a pod with a name of more than 236 bytes were refused.
+    #[test]
+    fn names_are_names_however_long_the_pods_is() {
+        assert_eq!(name("web-0", 0x1f), "web-0.000000000000001f");
+        let long = format!("{}-.b{}", "a".repeat(234), "c".repeat(16));
+        let named = name(&long, u64::MAX);
+        assert_eq!(named, format!("{}.ffffffffffffffff", "a".repeat(234)));
+        assert_eq!(name(&"a".repeat(253), 0).len(), 253);
+    }
 }
