@@ -261,7 +261,10 @@ fn given(text: Option<String>) -> Option<String> {
 
 fn gateways(list: Vec<String>) -> Result<Vec<IpAddr>, String> {
     let read = |(at, text): (usize, String)| {
-        text.parse().map_err(|_| format!("key \"default-route[{at}]\": \"{text}\" is not an IP address"))
+        let ip: IpAddr =
+            text.parse().map_err(|_| format!("key \"default-route[{at}]\": \"{text}\" is not an IP address"))?;
+        // IPv4 written as IPv6 (`::ffff:10.0.0.1`) is IPv4, as everywhere.
+        Ok(ip.to_canonical())
     };
     list.into_iter().enumerate().map(read).collect()
 }
@@ -330,9 +333,7 @@ fn check_interface(name: &str) -> Result<(), String> {
         "." | ".." => wrong("is not a name"),
         "lo" => wrong("is the pod's loopback; choose another name"),
         _ if name.len() > 15 => wrong("has more than 15 bytes"),
-        _ if name.contains(['/', ':']) || name.contains(char::is_whitespace) => {
-            wrong("holds a slash, a colon or white space")
-        }
+        _ if cni::names::interface(name).is_err() => wrong("holds a slash, a colon, a zero byte or white space"),
         _ => Ok(()),
     }
 }

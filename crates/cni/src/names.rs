@@ -78,7 +78,8 @@ pub fn network(name: &str) -> Result<()> {
     }
 }
 
-/// Is this an interface's name? The rule is the kernel's (`dev_valid_name`).
+/// Is this an interface's name? The rule is the kernel's (`dev_valid_name`), for which the byte A0 is white space too, whatever character it
+/// is a part of (`à`).
 ///
 /// # Errors
 /// Code 4; the name is in the details.
@@ -89,7 +90,9 @@ pub fn interface(name: &str) -> Result<()> {
         "interface name is too long"
     } else if name == "." || name == ".." {
         "interface name is . or .."
-    } else if name.contains(|c: char| matches!(c, '/' | ':' | '\0') || c.is_whitespace()) {
+    } else if name.contains(|c: char| matches!(c, '/' | ':' | '\0') || c.is_whitespace())
+        || name.bytes().any(|b| b == 0xa0)
+    {
         "interface name contains / or : or whitespace characters"
     } else {
         return Ok(());
@@ -138,7 +141,9 @@ mod tests {
         for good in ["eth0", "lo", "a.b", "...", "123456789012345", "\u{e9}t\u{e9}", "-x"] {
             assert!(interface(good).is_ok(), "{good}");
         }
-        for bad in ["", ".", "..", "1234567890123456", "a/b", "a:b", "a b", "a\tb", "a\u{a0}b", "a\u{2003}b", "\0"] {
+        for bad in
+            ["", ".", "..", "1234567890123456", "a/b", "a:b", "a b", "a\tb", "a\u{a0}b", "a\u{2003}b", "\0", "\u{e0}"]
+        {
             assert_eq!(interface(bad).unwrap_err().code, Code::INVALID_ENVIRONMENT, "{bad:?}");
         }
         // Bytes count, not letters.

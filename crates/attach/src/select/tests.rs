@@ -70,6 +70,13 @@ fn keys_match_as_go_matches_them() {
     assert_eq!(got[0].default_route.as_deref(), Some(&[][..]));
 }
 
+/// A defect that there was: such a gateway was taken for one of an IPv6 default route.
+#[test]
+fn a_gateway_in_ipv6_clothes_is_ipv4() {
+    let got = all(r#"[{"name":"n","default-route":["::ffff:10.1.2.1"]}]"#);
+    assert_eq!(got[0].default_route.as_deref(), Some(&["10.1.2.1".parse().unwrap()][..]));
+}
+
 #[test]
 fn json_form_refused_by_key() {
     for (value, part) in [
@@ -82,6 +89,8 @@ fn json_form_refused_by_key() {
         (r#"[{"name":5}]"#, "key \"name\": invalid type"),
         (r#"[{"name":"n","namespace":"a.b"}]"#, "key \"namespace\""),
         (r#"[{"name":"n","interface":"a/b"}]"#, "key \"interface\""),
+        (r#"[{"name":"n","interface":"a\u0000b"}]"#, "key \"interface\""),
+        (r#"[{"name":"n","interface":"\u00e0"}]"#, "key \"interface\""),
         (r#"[{"name":"n","ips":["10.1.2.300"]}]"#, "key \"ips[0]\": \"10.1.2.300\""),
         (r#"[{"name":"n","ips":"10.1.2.3"}]"#, "key \"ips\": invalid type"),
         (r#"[{"name":"n","mac":"02:11:22:33:44:55:66:77"}]"#, "6 bytes"),
