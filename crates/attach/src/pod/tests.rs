@@ -239,10 +239,21 @@ fn isolation_covers_both_annotations() {
     world.conf.set("globalNamespaces", "blue, red");
     world.add().unwrap();
 
-    let mut world = World::new(&[("v1.multus-cni.io/default-network", "red/lan")]);
-    world.define("red/lan", r#"{"type": "macvlan"}"#);
-    world.conf.set("namespaceIsolation", true);
-    assert!(world.refused().contains("namespace isolation"));
+    // The administrator's namespace is open to the annotation that looks there by itself, and to no other.
+    for (annotation, network, allowed) in [
+        ("v1.multus-cni.io/default-network", "red/lan", false),
+        ("v1.multus-cni.io/default-network", "lan", true),
+        ("k8s.v1.cni.cncf.io/networks", "kube-system/lan", false),
+    ] {
+        let mut world = World::new(&[(annotation, network)]);
+        world.define("red/lan", r#"{"type": "macvlan"}"#);
+        world.define("kube-system/lan", r#"{"type": "macvlan"}"#);
+        world.conf.set("namespaceIsolation", true);
+        match world.add() {
+            Ok(()) => assert!(allowed, "{annotation} {network}"),
+            Err(e) => assert!(!allowed && e.message.contains("namespace isolation"), "{annotation} {network}: {e}"),
+        }
+    }
 }
 
 #[test]
@@ -353,6 +364,31 @@ fn two_networks_cannot_both_have_the_default_route() {
     assert!(
         message.contains("network \"lan\"") && message.contains("network \"wan\"") && message.contains("default-route")
     );
+}
+
+#[test]
+fn each_family_and_each_metric_has_a_default_route_of_its_own() {
+    for wan in [r#"["fd00::1"]"#, r#"["10.2.1.1"], "default-route-metric": 500"#] {
+        let annotation =
+            format!(r#"[{{"name": "lan", "default-route": ["10.1.1.1"]}}, {{"name": "wan", "default-route": {wan}}}]"#);
+        let mut world = World::networks(&annotation);
+        world.define("prod/wan", r#"{"type": "macvlan"}"#);
+        world.add().unwrap();
+    }
+}
+
+/// What the runtime is told, and CHECK will ask for, is what the pod has.
+#[test]
+fn only_the_default_route_that_was_replaced_is_out_of_the_result() {
+    let world = World::networks(r#"[{"name": "lan", "default-route": ["10.1.1.1"]}]"#);
+    let more = r#""routes": [{"dst": "0.0.0.0/0", "table": 100}, {"dst": "0.0.0.0/0", "gw": "10.244.1.1", "priority": 9},
+        {"dst": "10.0.0.0/8"}, "#;
+    world.plugins.answer("bridge", &DEFAULT.replace(r#""routes": ["#, more));
+    let result = world.run(Command::Add).unwrap().unwrap();
+    let left: Vec<String> = result.routes.iter().map(|r| format!("{} {:?} {:?}", r.dst, r.priority, r.table)).collect();
+    assert_eq!(left, ["0.0.0.0/0 None Some(100)", "10.0.0.0/8 None None"]);
+    let removed = world.links.routes.borrow();
+    assert_eq!(removed[..2], ["eth0 0.0.0.0/0 10.244.1.1", "eth0 0.0.0.0/0 10.244.1.1"], "with and without a metric");
 }
 
 #[test]

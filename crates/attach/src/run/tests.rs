@@ -664,6 +664,45 @@ fn gc_deletes_what_the_runtime_does_not_know() {
     );
 }
 
+/// Whoever is told too little removes what lives.
+#[test]
+fn gc_tells_each_network_what_it_has_of_a_container_that_lost_its_record() {
+    let world = World::with(r#"{"type": "a", "name": "na"}, {"type": "b", "name": "nb"}"#);
+    let (one, two) = (world.call(Command::Add), Call { container_id: "c2".into(), ..world.call(Command::Add) });
+    world.run(&one).unwrap();
+    world.run(&two).unwrap();
+    // Attached under another configuration: its second network was named otherwise.
+    let mut conf = world.conf.clone();
+    conf.set(
+        "delegates",
+        vec![
+            json(r#"{"type": "a", "name": "na"}"#),
+            json(r#"{"type": "x", "name": "nx"}"#),
+            json(r#"{"type": "b", "name": "nb"}"#),
+        ],
+    );
+    world.run(&Call { container_id: "c3".into(), ..world.call(Command::Add) }.with_conf(conf)).unwrap();
+    fs::remove_file(world.cni_dir().join("c3")).unwrap();
+    world.plugins.take();
+    world.plugins.whole.borrow_mut().clear();
+    let valid = r#"[{"containerID": "c1", "ifname": "eth0"}, {"containerID": "c3", "ifname": "eth0"}]"#;
+    world.run(&gc_conf(&world, valid)).unwrap();
+    let whole = world.plugins.whole.borrow();
+    let told: Vec<(String, String)> = whole
+        .iter()
+        .filter(|c| c.command == Command::Gc)
+        .map(|c| {
+            let valid = cni::chain::Attachment::list(&c.conf).unwrap().unwrap();
+            let valid: Vec<String> = valid.iter().map(|a| format!("{} {}", a.container_id, a.ifname)).collect();
+            (c.network().to_owned(), valid.join(", "))
+        })
+        .collect();
+    let expected = [("na", "c1 eth0, c3 eth0"), ("nb", "c1 net1, c3 net1, c3 net2")];
+    assert_eq!(told, expected.map(|(network, valid)| (network.to_owned(), valid.to_owned())));
+    assert!(!world.files().iter().any(|f| f.contains("c2")), "{:?}", world.files());
+    assert!(world.files().contains(&"results/nx-c3-net1".to_owned()));
+}
+
 #[test]
 fn gc_goes_on_after_a_failure() {
     let world = World::with(r#"{"type": "a", "name": "na"}"#);

@@ -70,6 +70,24 @@ fn keys_match_as_go_matches_them() {
     assert_eq!(got[0].default_route.as_deref(), Some(&[][..]));
 }
 
+#[test]
+fn hardware_addresses_as_go_reads_them() {
+    for (mac, good) in [
+        ("02:11:22:33:44:55", true),
+        ("02-11-22-33-44-55", true),
+        ("0211.2233.4455", true),
+        ("02:11:22:33:44", false),
+        ("02:11:22:33:44:5g", false),
+        ("02:11:22:33:445:5", false),
+        ("02:11-22:33:44:55", false),
+        ("02112233.4455", false),
+        ("021122334455", false),
+    ] {
+        let value = format!(r#"[{{"name":"n","mac":"{mac}"}}]"#);
+        assert_eq!(parse(NETWORKS, &value, "blue").is_ok(), good, "{mac}");
+    }
+}
+
 /// A defect that there was: such a gateway was taken for one of an IPv6 default route.
 #[test]
 fn a_gateway_in_ipv6_clothes_is_ipv4() {
@@ -104,6 +122,7 @@ fn json_form_refused_by_key() {
         (r#"[{"name":"n","portMappings":[{"hostPort":1,"containerPort":1,"hostIP":"x"}]}]"#, ".hostIP\""),
         (r#"[{"name":"n","bandwidth":{"ingressBurst":5}}]"#, "needs \"ingressRate\""),
         (r#"[{"name":"n","bandwidth":{"egressRate":0}}]"#, "egressRate"),
+        (r#"[{"name":"n","bandwidth":{"egressRate":1,"egressBurst":0}}]"#, "egressBurst"),
         (r#"[{"name":"n","bandwidth":{"egressRate":-1}}]"#, "key \"bandwidth.egressRate\""),
         (r#"[{"name":"n","cni-args":[1]}]"#, "key \"cni-args\""),
         (r#"[{"name":"n","default-route":["10.0.0.0/8"]}]"#, "key \"default-route[0]\""),
