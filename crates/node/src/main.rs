@@ -37,10 +37,18 @@ fn main() -> ExitCode {
     // A runtime calls a plugin without arguments.
     let by_runtime = args.is_empty() && std::env::var_os("CNI_COMMAND").is_some_and(|c| !c.is_empty());
     if let Some(plugin) = Registry::find(name) {
-        return skel::main(plugin);
+        return end(skel::main(plugin));
     }
     if by_runtime || (args.is_empty() && META.contains(&name)) || args == ["cni"] {
-        return skel::main(&meta::Meta);
+        return end(skel::main(&meta::Meta));
     }
     command::main(&program, &args)
+}
+
+/// Ends a call that succeeded without the standard library's goodbye: a runtime waits, and the kernel takes back all that there is anyway.
+fn end(code: ExitCode) -> ExitCode {
+    if code == ExitCode::SUCCESS {
+        signal_hook::low_level::exit(0);
+    }
+    code
 }

@@ -19,7 +19,21 @@ pub fn main(plugin: &dyn Plugin) -> ExitCode {
     let exec = Exec { timeout: DELEGATE_TIMEOUT, prepare: netlink::process::die_with_parent };
     let delegates = Registry::new(InProcess::Auto, &exec);
     let var = |name: &str| std::env::var_os(name);
-    run(plugin, var, &mut io::stdin().lock(), &mut io::stdout().lock(), &mut io::stderr().lock(), &delegates)
+    run(plugin, var, &mut io::stdin().lock(), &mut Stdout, &mut io::stderr().lock(), &delegates)
+}
+
+/// The standard output without the standard library's buffer, which writes what is behind the last line break on its own: the runtime, which waits at
+/// the other end, is woken once.
+struct Stdout;
+
+impl Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(rustix::io::write(rustix::stdio::stdout(), bytes)?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// [`main`] with everything it touches passed in.

@@ -223,7 +223,7 @@ impl Results {
     }
 }
 
-/// A rate with a sensible number of digits.
+/// A rate with a sensible number of digits; 0 where nothing was measured.
 pub(crate) fn rate(count: usize, seconds: f64) -> f64 {
-    round(count as f64 / seconds * 1e-1) * 1e1
+    if count == 0 { 0.0 } else { round(count as f64 / seconds * 1e-1) * 1e1 }
 }
