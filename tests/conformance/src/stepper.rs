@@ -31,7 +31,7 @@ pub struct Call {
 pub struct Run {
     /// Exit status; 128 + the signal's number if it was killed.
     pub rc: i32,
-    /// How many system calls began.
+    /// How many system calls began, of those that are counted.
     pub count: usize,
     /// All of them, if asked for.
     pub calls: Vec<Call>,
@@ -44,7 +44,8 @@ pub struct Run {
 pub enum Purpose {
     /// To see every system call.
     Trace,
-    /// To kill somebody when the Nth begins; counted from 1.
+    /// To kill somebody when the Nth begins, counted from 1: of all system calls, or, where the caller is the victim, of those of the processes that the
+    /// program started. (How often it looks after them while it waits is never the same.)
     Kill(usize, Victim),
 }
 
@@ -53,7 +54,7 @@ pub enum Purpose {
 pub enum Victim {
     /// The process itself, whoever made the call.
     Main,
-    /// Who made the call: the process, or one that it started.
+    /// Who made the call: a process that it started.
     Caller,
 }
 
@@ -157,23 +158,26 @@ fn leave(traced: &HashSet<Pid>) -> bool {
 }
 
 fn enter(run: &mut Run, pid: Pid, main: Pid, purpose: Purpose) {
+    let of = |what: &str| std::fs::read_to_string(format!("/proc/{pid}/{what}")).unwrap_or_default();
+    let group = || of("status").lines().find_map(|l| l.strip_prefix("Tgid:")?.trim().parse().ok()).map(Pid::from_raw);
+    if matches!(purpose, Purpose::Kill(_, Victim::Caller)) && (pid == main || group() == Some(main)) {
+        return;
+    }
     run.count += 1;
     let victim = match purpose {
         Purpose::Trace => None,
         Purpose::Kill(n, victim) if n == run.count => Some(victim),
         Purpose::Kill(..) => return,
     };
-    let of = |what: &str| std::fs::read_to_string(format!("/proc/{pid}/{what}")).unwrap_or_default();
     let number = of("syscall").split_whitespace().next().and_then(|n| n.parse().ok()).unwrap_or(-1);
-    let group = of("status").lines().find_map(|l| l.strip_prefix("Tgid:")?.trim().parse::<i32>().ok());
-    let own = group == Some(main.as_raw());
+    let group = group();
+    let own = group == Some(main);
     let call = Call { own, thread: own && pid != main, number };
     match victim {
         None => run.calls.push(call),
         Some(victim) => {
             run.killed = Some(call);
-            let caller = group.map_or(pid, Pid::from_raw);
-            kill(if victim == Victim::Main { main } else { caller }, Signal::SIGKILL).unwrap();
+            kill(if victim == Victim::Main { main } else { group.unwrap_or(pid) }, Signal::SIGKILL).unwrap();
         }
     }
 }

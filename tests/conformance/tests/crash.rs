@@ -104,9 +104,9 @@ impl Scenario {
 
     /// The numbers of the system calls to kill at.
     fn points(&self, calls: &[Call]) -> Vec<usize> {
-        let numbered = calls.iter().enumerate().map(|(i, call)| (i + 1, *call));
         let children = self.victim == Victim::Caller;
-        let numbered = numbered.filter(|(_, call)| !(children && call.own));
+        let counted = calls.iter().filter(|call| !(children && call.own));
+        let numbered = counted.enumerate().map(|(i, call)| (i + 1, *call));
         if std::env::var_os("PLEXUS_CRASH").is_some_and(|v| v == "all") {
             return numbered.map(|(n, _)| n).collect();
         }
