@@ -40,6 +40,9 @@ impl Plugin for Bridge {
         if conf.layer3 && conf.masquerade {
             masquerade.validate()?;
         }
+        if conf.spoof_check {
+            spoofcheck::validate(&call.container_id, &call.ifname)?;
+        }
         let netns = interface::open_netns(call)?;
         let mut rtnl = Rtnl::open().map_err(kernel)?;
         let addresses = || if conf.layer3 { ipam::validate(call, delegates) } else { Ok(()) };

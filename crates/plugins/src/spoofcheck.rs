@@ -3,7 +3,7 @@
 //! Owns: in `table bridge nat`, the attachment's two chains and the jump to them. Names, rules and comments are those of the reference
 //! plugins (`pkg/link/spoofcheck.go` there); each change is one transaction.
 
-use cni::{Error, Result};
+use cni::{Code, Error, Result};
 use netlink::Mac;
 use netlink::nft::{Base, Chain, ChainType, Expressions, Family, Hook, Is, Nft, Policy, Table};
 
@@ -25,6 +25,25 @@ impl Names {
         let iface = format!("cni-br-iface-{container_id}-{ifname}");
         Names { mac: format!("{iface}-mac"), iface, comment: format!("macspoofchk-{container_id}-{ifname}") }
     }
+}
+
+/// The longest name of a chain, in bytes (`NFT_CHAIN_MAXNAMELEN` without the final zero).
+const LONGEST: usize = 255;
+
+/// The names of the attachment's chains are names for the kernel. To be asked before anything is made.
+///
+/// # Errors
+/// Code 4: the container ID is too long.
+pub fn validate(container_id: &str, ifname: &str) -> Result<()> {
+    let length = Names::new(container_id, ifname).mac.len();
+    if length <= LONGEST {
+        return Ok(());
+    }
+    let message = format!(
+        "the container ID is too long for \"macspoofchk\": with it the name of an nftables chain has {length} bytes, and {LONGEST} is the most"
+    );
+    Err(Error::new(Code::INVALID_ENVIRONMENT, message)
+        .with_details("use shorter container IDs, or leave out \"macspoofchk\""))
 }
 
 /// Lets in from `host_veth` only what has the source address `mac`. In the calling thread's network namespace; what an earlier attempt
@@ -72,6 +91,10 @@ pub fn setup(host_veth: &str, mac: &str, container_id: &str, ifname: &str) -> Re
 /// # Errors
 /// What the kernel refused to remove.
 pub fn teardown(container_id: &str, ifname: &str) -> Result<()> {
+    // What has no name was never made. The kernel answers with an error, not with "there is none".
+    if validate(container_id, ifname).is_err() {
+        return Ok(());
+    }
     let names = Names::new(container_id, ifname);
     let removed = in_nf_tables(|nft, batch| {
         // The jump first: a chain that is jumped to cannot be deleted, nor one whose rules jump.

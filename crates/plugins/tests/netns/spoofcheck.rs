@@ -147,3 +147,18 @@ fn forged_frames_are_dropped() {
     teardown(&host, "abc123");
     assert!(reaches());
 }
+
+/// A defect that there was: the ADD failed with everything made, and no DEL after it ever succeeded.
+#[test]
+fn a_container_whose_chains_would_have_names_too_long_is_refused_and_deleted() {
+    let Some(host) = host() else { return };
+    // 13 for the prefix, 5 for the interface, 4 for the suffix.
+    let longest = "c".repeat(255 - 22);
+    spoofcheck::validate(&longest, "eth0").unwrap();
+    setup(&host, "veth0", MAC, &longest).unwrap();
+    teardown(&host, &longest);
+    assert!(!host.sh("nft list ruleset").contains("ccc"));
+    let error = spoofcheck::validate(&format!("{longest}c"), "eth0").unwrap_err();
+    assert!(error.message.contains("256 bytes") && error.details.contains("macspoofchk"), "{error}");
+    teardown(&host, &format!("{longest}c"));
+}
