@@ -406,6 +406,39 @@ fn a_damaged_record_does_not_make_a_living_attachment_an_earlier_add() {
 }
 
 #[test]
+fn a_damaged_record_does_not_make_one_requests_networks_anothers() {
+    let both = World::with(r#"{"type": "a", "name": "na"}, {"type": "b", "name": "nb"}"#);
+    both.add().unwrap();
+    fs::write(both.record(), "").unwrap();
+    let mut conf = both.conf.clone();
+    conf.set("delegates", vec![json(r#"{"type": "a", "name": "na"}"#)]);
+    let eth1 = |command| Call { ifname: "eth1".into(), ..both.call(command) }.with_conf(conf.clone());
+    both.run(&eth1(Command::Add)).unwrap();
+    both.plugins.take();
+    both.run(&eth1(Command::Del)).unwrap();
+    assert_eq!(both.plugins.take(), ["DEL a na eth1"]);
+    both.del().unwrap();
+    assert_eq!(both.plugins.take(), ["DEL b nb net1", "DEL a na eth0"]);
+    assert_eq!(both.files(), [""; 0]);
+}
+
+#[test]
+fn plugins_are_looked_for_in_bin_dir_and_then_where_the_runtime_says() {
+    let mut world = World::with(r#"{"type": "a", "name": "na"}"#);
+    for (bin_dir, expected) in
+        [("/mine", vec!["/mine", "/opt/cni/bin", "/more"]), ("/more", vec!["/more", "/opt/cni/bin"])]
+    {
+        world.conf.set("binDir", bin_dir);
+        let path = vec!["/opt/cni/bin".into(), "/more".into()];
+        for command in [Command::Add, Command::Check, Command::Del] {
+            world.run(&Call { path: path.clone(), ..world.call(command) }).unwrap();
+            assert_eq!(world.plugins.whole.borrow()[0].path, expected.iter().map(PathBuf::from).collect::<Vec<_>>());
+            world.plugins.take();
+        }
+    }
+}
+
+#[test]
 fn adds_of_one_container_at_the_same_time_lose_nothing() {
     let world = World::with(r#"{"type": "a", "name": "na"}"#);
     let conf = &world.conf;
