@@ -20,6 +20,9 @@ use crate::{Config, default_network};
 /// The meta-plugin's own types.
 const META: [&str; 3] = ["multus", "multus-shim", "plexus"];
 
+/// What of the runtime's `CNI_ARGS` belongs to one interface, the one that it asks for: two with the same MAC address or address are of no use.
+const ADDRESSES: [&str; 3] = ["IP", "MAC", "GATEWAY"];
+
 /// What an ADD is to make.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -257,7 +260,8 @@ impl Plan {
                 }
                 capability_args.set(info::CAPABILITY, path.display().to_string());
             }
-            let args = args.iter().cloned().chain(request.args()).collect();
+            let given = args.iter().filter(|(key, _)| capable || !ADDRESSES.contains(&key.as_str()));
+            let args = given.cloned().chain(request.args()).collect();
             let attachment = Attachment { list, ifname, args, capability_args, request, status_name };
             names::attachment(&attachment.list.name, &call.container_id, &attachment.ifname)?;
             if let Some(other) = taken.insert(attachment.ifname.clone(), i).map(|other| &attachments[other]) {

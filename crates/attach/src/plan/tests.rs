@@ -156,6 +156,24 @@ fn arguments_in_multus_order() {
     assert_eq!(delegate_args("nonsense").unwrap_err().code, Code::INVALID_ENVIRONMENT);
 }
 
+/// A defect that there was: CRI-O's wish for the pod's address and MAC address was every network's.
+#[test]
+fn the_runtimes_addresses_are_the_default_networks() {
+    let args =
+        "K8S_POD_NAMESPACE=prod;K8S_POD_NAME=web;COLOUR=blue;IP=10.244.1.9;MAC=02:00:00:00:00:01;GATEWAY=10.244.1.1";
+    for (to, second) in [("default", 4), ("all", 7)] {
+        let conf = json(&format!(
+            r#"{{"name": "m", "runtimeConfigTo": "{to}", "delegates": [{{"type": "a"}}, {{"type": "b"}}]}}"#
+        ));
+        let call = Call { args: args.into(), ..call(Command::Add, &conf) };
+        let plan = Plan::new(&Config::read(&conf).unwrap(), &call, None, &NoDevices).unwrap();
+        let [first, other] =
+            [0, 1].map(|i| plan.attachments[i].args.iter().map(|(k, _)| k.as_str()).collect::<Vec<_>>());
+        let all = ["IgnoreUnknown", "K8S_POD_NAMESPACE", "K8S_POD_NAME", "COLOUR", "IP", "MAC", "GATEWAY"];
+        assert_eq!((&first[..], &other[..]), (&all[..], &all[..second]), "{to}");
+    }
+}
+
 #[test]
 fn a_cluster_network_by_name_directory_and_file() {
     let dir = tempfile::tempdir().unwrap();
