@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::Plugin;
-use crate::ipam::conf::{OptionalIp, RouteConf, fits_version};
+use crate::ipam::conf::{OptionalIp, fits_version};
 
 /// The plugin of type `static`.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ struct NetConf {
 #[serde(default)]
 struct IpamConf {
     addresses: Vec<AddressConf>,
-    routes: Vec<RouteConf>,
+    routes: Vec<Route>,
     dns: Dns,
 }
 
@@ -128,7 +128,7 @@ impl Config {
         let version = call.conf.get("cniVersion").and_then(Json::as_str).unwrap_or_default();
         let addresses: Vec<IpAddr> = ips.iter().map(|ip| ip.address.addr()).collect();
         fits_version(version, addresses.iter())?;
-        Ok(Config { ips, routes: ipam.routes.into_iter().map(Route::from).collect(), dns: ipam.dns })
+        Ok(Config { ips, routes: ipam.routes, dns: ipam.dns })
     }
 }
 

@@ -7,7 +7,7 @@ use cni::{Call, Code, Dns, Error, Json, Result, Route};
 use serde::Deserialize;
 
 use super::range::{RangeConf, RangeSet};
-use crate::ipam::conf::{OptionalIp, RequestedIp, RouteConf, fits_version};
+use crate::ipam::conf::{OptionalIp, RequestedIp, fits_version};
 
 /// Where reservations are kept unless `dataDir` says otherwise.
 const DATA_DIR: &str = "/var/lib/cni/networks";
@@ -40,7 +40,7 @@ struct IpamConf {
     range_end: OptionalIp,
     gateway: OptionalIp,
     ranges: Vec<Vec<RangeConf>>,
-    routes: Vec<RouteConf>,
+    routes: Vec<Route>,
     resolv_conf: String,
 }
 
@@ -132,7 +132,7 @@ impl Config {
         let version = call.conf.get("cniVersion").and_then(Json::as_str).unwrap_or_default();
         fits_version(version, sets.iter().filter_map(|s| s.0.first()).map(|r| &r.start))?;
         let dns = if ipam.resolv_conf.is_empty() { Dns::default() } else { resolv_conf(&ipam.resolv_conf)? };
-        Ok(Config { sets, requested, routes: ipam.routes.into_iter().map(Route::from).collect(), dns })
+        Ok(Config { sets, requested, routes: ipam.routes, dns })
     }
 }
 

@@ -1,11 +1,12 @@
 //! Pieces of configuration that IPAM plugins share, read as the originals read them.
 //!
-//! Owns: addresses as text (`""` is "not given", IPv4 in IPv6 clothes is IPv4), routes, and addresses that a runtime asks for.
+//! Owns: addresses as text (`""` is "not given", IPv4 in IPv6 clothes is IPv4), and addresses that a runtime asks for. Routes are read as those
+//! of a result are.
 
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use cni::{Code, Error, Result, Route};
+use cni::{Code, Error, Result};
 use ipnet::IpNet;
 use serde::de::{Deserialize, Deserializer, Error as _};
 
@@ -42,33 +43,6 @@ impl FromStr for RequestedIp {
 impl<'de> Deserialize<'de> for RequestedIp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
-    }
-}
-
-/// One of `ipam.routes`.
-#[derive(Clone, Debug, serde::Deserialize)]
-pub(crate) struct RouteConf {
-    dst: IpNet,
-    #[serde(default)]
-    gw: OptionalIp,
-    mtu: Option<u32>,
-    advmss: Option<u32>,
-    priority: Option<u32>,
-    table: Option<u32>,
-    scope: Option<u8>,
-}
-
-impl From<RouteConf> for Route {
-    fn from(r: RouteConf) -> Route {
-        Route {
-            dst: r.dst,
-            gw: r.gw.0,
-            mtu: r.mtu,
-            advmss: r.advmss,
-            priority: r.priority,
-            table: r.table,
-            scope: r.scope,
-        }
     }
 }
 

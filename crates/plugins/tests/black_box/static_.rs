@@ -41,6 +41,18 @@ fn addresses_routes_and_dns() {
     }
 }
 
+/// A defect that there was: the address became IPv4 and the route to its neighbours stayed IPv6.
+#[test]
+fn ipv4_in_ipv6_clothes_is_ipv4_in_routes_too() {
+    let result = program().add(&conf(
+        "1.0.0",
+        json!({"addresses": [{"address": "::ffff:10.0.0.5/120", "gateway": "::ffff:10.0.0.1"}],
+               "routes": [{"dst": "::ffff:10.2.0.0/112", "gw": "::ffff:10.0.0.1"}, {"dst": "::/0"}]}),
+    ));
+    assert_eq!((addresses(&result), gateways(&result)), (vec!["10.0.0.5/24".into()], vec!["10.0.0.1".into()]));
+    assert_eq!(routes(&result), ["10.2.0.0/16 10.0.0.1", "::/0"]);
+}
+
 #[test]
 fn several_next_hops_for_one_destination() {
     for version in VERSIONS {
