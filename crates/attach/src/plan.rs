@@ -223,6 +223,10 @@ impl Plan {
         if !matches!(runtime_config, Json::Null | Json::Object(_)) {
             return Err(Error::new(Code::DECODE, "key \"runtimeConfig\" must be an object"));
         }
+        if config.cluster_network.is_empty() && !config.auxiliary_chain.is_empty() {
+            // Beside static delegates there is no such chain: without this the key would be passed over in silence.
+            default_network::auxiliary(config)?;
+        }
         let pod = cluster.and_then(|cluster| Some((cluster, pod::id(&args)?)));
         let (found, pod) = match pod {
             None => (networks(config, pod_namespace(&args), None)?, None),

@@ -8,7 +8,6 @@ use std::net::IpAddr;
 
 use cni::json::{self, from_json};
 use cni::{Error, Json, Result};
-use ipnet::IpNet;
 use serde::Deserialize;
 
 /// The annotation with a pod's additional networks.
@@ -203,7 +202,7 @@ impl Element {
         }
         let ips = self.ips.unwrap_or_default();
         for (at, ip) in ips.iter().enumerate() {
-            if ip.parse::<IpAddr>().is_err() && ip.parse::<IpNet>().is_err() {
+            if ip.parse::<IpAddr>().is_err() && cni::net::parse(ip).is_none() {
                 return Err(format!("key \"ips[{at}]\": \"{ip}\" is not an address (10.1.2.3 or 10.1.2.3/24)"));
             }
         }

@@ -14,6 +14,7 @@ pub mod file;
 pub mod json;
 pub mod load;
 pub mod names;
+pub mod net;
 
 mod call;
 mod error;

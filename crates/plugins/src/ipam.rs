@@ -4,7 +4,7 @@
 
 pub(crate) mod conf;
 
-use cni::{Call, CniResult, Code, Command, Error, Invoke, Result};
+use cni::{Call, CniResult, Code, Command, Error, Invoke, Result, Version};
 
 /// The delegate's type: `ipam.type`; `None` where the configuration asks for no addresses.
 ///
@@ -92,9 +92,14 @@ pub fn acquire<'a>(call: &'a Call, delegates: &'a dyn Invoke) -> Result<Lease<'a
         delegate(call)?.ok_or_else(|| Error::config("no IPAM plugin is configured: set \"ipam\": {\"type\": ...}"))?;
     let result = delegates.invoke(plugin, &call.with_command(Command::Add))?;
     let version = call.version()?;
-    let lease = Lease { call, delegates, result: result.unwrap_or_else(|| CniResult::empty(version)), kept: false };
+    let mut lease = Lease { call, delegates, result: result.unwrap_or_else(|| CniResult::empty(version)), kept: false };
     if lease.result.ips.is_empty() {
         return Err(Error::internal("IPAM plugin returned missing IP config"));
+    }
+    if version < Version::V0_3_0 {
+        // A delegate that runs as a program can say no more than its version; one in process must not either: routes of a family without
+        // address, and all of a route but destination and next hop, are lost on the way.
+        lease.result = lease.result.convert(version)?;
     }
     Ok(lease)
 }

@@ -153,7 +153,7 @@ fn from_cni_args(raw: &str, ips: &mut Vec<IpConfig>) -> Result<()> {
 
 /// An address with its prefix length; `None` if it is not one. IPv4 in IPv6 clothes becomes IPv4 where the prefix length allows it.
 fn ip_config(text: &str, gateway: Option<IpAddr>) -> Option<IpConfig> {
-    let address: IpNet = text.parse().ok()?;
+    let address = cni::net::parse(text)?;
     let canonical = address.addr().to_canonical();
     let address = if canonical == address.addr() {
         address

@@ -236,6 +236,10 @@ fn the_auxiliary_chain_is_last() {
     let types: Vec<&str> = with.attachments[1].list.plugins.iter().map(|p| p.plugin_type.as_str()).collect();
     assert_eq!(types, ["passthru", "tuning"]);
     assert!(plan(&conf("vendor", "x")).is_err(), "needs a path");
+    let beside = json(
+        r#"{"name": "m", "cniVersion": "1.0.0", "delegates": [{"name": "x", "type": "a"}], "auxiliaryCNIChainName": "vendor"}"#,
+    );
+    assert_eq!(plan(&beside).unwrap_err().code, Code::INVALID_CONFIG, "a key without effect must not be silent");
     assert!(plan(&conf("../vendor", &path)).is_err(), "must not lead elsewhere");
     fs::write(dir.path().join("vendor/c.conf"), "{").unwrap();
     assert!(plan(&conf("vendor", &path)).unwrap_err().message.contains("c.conf"));

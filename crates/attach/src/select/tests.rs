@@ -110,6 +110,7 @@ fn json_form_refused_by_key() {
         (r#"[{"name":"n","interface":"a\u0000b"}]"#, "key \"interface\""),
         (r#"[{"name":"n","interface":"\u00e0"}]"#, "key \"interface\""),
         (r#"[{"name":"n","ips":["10.1.2.300"]}]"#, "key \"ips[0]\": \"10.1.2.300\""),
+        (r#"[{"name":"n","ips":["010.1.2.3/24"]}]"#, "key \"ips[0]\": \"010.1.2.3/24\""),
         (r#"[{"name":"n","ips":"10.1.2.3"}]"#, "key \"ips\": invalid type"),
         (r#"[{"name":"n","mac":"02:11:22:33:44:55:66:77"}]"#, "6 bytes"),
         (r#"[{"name":"n","infiniband-guid":"02:11:22:33:44:55"}]"#, "8 bytes"),

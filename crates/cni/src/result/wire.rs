@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{CniResult, Dns, Interface, IpConfig, Route};
 use crate::json::from_json;
-use crate::{Code, Error, Json, Result, Version};
+use crate::{Code, Error, Json, Result, Version, net};
 
 /// `ips[]`, 0.3.0 and later. Below 1.0.0 it has the address's family as text.
 #[derive(Default, Serialize, Deserialize)]
@@ -77,7 +77,7 @@ fn read_ip(key: &str, text: &str) -> Result<Option<IpAddr>, String> {
 
 fn read_net(key: &str, text: &str) -> Result<IpNet, String> {
     let net: IpNet =
-        text.parse().map_err(|_| format!("{key} {text:?} is not an address with prefix length (10.1.2.3/24)"))?;
+        net::parse(text).ok_or_else(|| format!("{key} {text:?} is not an address with prefix length (10.1.2.3/24)"))?;
     if let (IpAddr::V4(v4), Some(length)) = (net.addr().to_canonical(), net.prefix_len().checked_sub(96))
         && net.addr().is_ipv6()
     {

@@ -100,7 +100,7 @@ fn ipam(conf: &Json, subnet: &Subnet) -> Result<Json> {
 fn check_route(route: &Json) -> Result<(), &'static str> {
     let text = |key| route.get(key).map(|v| v.as_str().ok_or("\"dst\" and \"gw\" must be strings")).transpose();
     let dst = text("dst")?.ok_or("\"dst\" is missing")?;
-    dst.parse::<IpNet>().map_err(|_| "\"dst\" is not an address with prefix length")?;
+    cni::net::parse(dst).ok_or("\"dst\" is not an address with prefix length")?;
     match text("gw")? {
         Some(gw) if gw.parse::<IpAddr>().is_err() => Err("\"gw\" is not an address"),
         _ => Ok(()),

@@ -72,7 +72,7 @@ pub(super) fn parse(text: &str) -> Result<Subnet, String> {
         }
         let bad = |what: &str| format!("line {}: {line:?}: {what}", number + 1);
         let value = value.ok_or_else(|| bad("\"=\" is missing"))?;
-        let net = |text: &str| text.parse::<IpNet>().map_err(|_| bad("not an address with prefix length"));
+        let net = |text: &str| cni::net::parse(text).ok_or_else(|| bad("not an address with prefix length"));
         match key {
             "FLANNEL_NETWORK" | "FLANNEL_IPV6_NETWORK" => {
                 for part in value.split(',') {

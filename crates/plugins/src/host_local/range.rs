@@ -60,7 +60,7 @@ impl Range {
     /// # Errors
     /// In the original's words.
     pub(super) fn new(conf: &RangeConf) -> Result<Range, String> {
-        let subnet: IpNet = conf.subnet.parse().map_err(|_| {
+        let subnet: IpNet = cni::net::parse(&conf.subnet).ok_or_else(|| {
             format!(
                 "\"subnet\": invalid CIDR address: \"{}\" (give an address and a prefix length, 10.1.0.0/16)",
                 conf.subnet

@@ -7,7 +7,6 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use cni::{Code, Error, Result};
-use ipnet::IpNet;
 use serde::de::{Deserialize, Deserializer, Error as _};
 
 /// An address in a configuration; empty text is as good as absent.
@@ -35,7 +34,7 @@ impl FromStr for RequestedIp {
     type Err = String;
 
     fn from_str(s: &str) -> Result<Self, String> {
-        let ip = if s.contains('/') { s.parse::<IpNet>().ok().map(|n| n.addr()) } else { s.parse().ok() };
+        let ip = if s.contains('/') { cni::net::parse(s).map(|n| n.addr()) } else { s.parse().ok() };
         ip.map(|ip: IpAddr| RequestedIp(ip.to_canonical())).ok_or_else(|| format!("invalid IP address {s}"))
     }
 }
