@@ -36,8 +36,8 @@ e2e:
 	@tests/e2e/run
 
 ansible-test:
-	@tests/cluster/build.sh
-	@tests/ansible/run
+	@tests/cluster/build.sh || { status=$$?; [ $$status = 3 ] && [ -z "$$CI" ] || exit $$status; \
+	echo 'skipped: the playbooks are tested on a Kubernetes that is built with Go' >&2; exit 0; }; exec tests/ansible/run
 
 bench:
 	$(xtask) bench

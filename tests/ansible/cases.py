@@ -1,10 +1,13 @@
 """The cases, in the order of a cluster's life. Each leaves the cluster as the next one expects it."""
 
 import concurrent.futures
+import json
 import os
 import re
 import subprocess
 
+import fresh
+import packages
 import world
 from world import kube, kubectl
 
@@ -158,9 +161,9 @@ def multus(playbooks, nodes):
     assert "Thank you" in kubectl("exec", name, "--", "wget", "-q", "-O", "-", f"http://{other}/")
 
 
-def page(address):
+def page(address, inside=()):
     """What a pod's web server says; a container that has just started may not listen yet."""
-    return world.run("curl", "--silent", "--show-error", "--max-time", "5", "--retry", "5", "--retry-connrefused", f"http://{address}/")
+    return world.run(*inside, "curl", "--silent", "--show-error", "--max-time", "5", "--retry", "5", "--retry-connrefused", f"http://{address}/")
 
 
 def ready_pods(count):
@@ -263,35 +266,67 @@ def stranger(playbooks, nodes):
 
 
 def kubeadm(playbooks, hosts):
-    """install_kubernetes=true on hosts that have nothing: what is missing is named, --check leaves no file, kubeadm is called once and as it should."""
-    inventory, install = hosts.inventory(), ["kube-install.yml", *variables("pod_network_type=none", "install_kubernetes=true")]
-    repository = variables(
-        "kubernetes_repository=file:/srv/packages/kubernetes", "kubernetes_repository_key=file:///srv/packages/key.asc", "kubernetes_version=1.37.1"
+    """install_kubernetes=true on hosts that have nothing: what is missing is named, --check leaves no file, and one run makes a cluster with two networks."""
+    inventory, install = hosts.inventory(), ["kube-install.yml", *variables(MULTUS, "install_kubernetes=true")]
+    version = packages.kubernetes()
+    given = variables(
+        "kubernetes_repository=file:/srv/packages/kubernetes",
+        "kubernetes_repository_key=file:///srv/packages/key.asc",
+        f"kubernetes_version={version}",
+        f"kubernetes_image_repository={fresh.REGISTRY}",
+        # The kernel's configuration and cgroup v1, which the test has to live with (fresh.PATCH).
+        json.dumps({f"kubeadm_{verb}_arguments": "--patches=/srv/patches --ignore-preflight-errors=SystemVerification" for verb in ("init", "join")}),
     )
     playbooks.fails(inventory, install[0], says="first is not a node of the cluster that kubectl", inside=hosts.inside)
     playbooks.fails(inventory, *install, says='set kubernetes_repository (now "") and kubernetes_repository_key (now "")', inside=hosts.inside)
-    playbooks.changes(inventory, *install, *repository, "--check", inside=hosts.inside)
+    playbooks.changes(inventory, *install, *given, "--check", inside=hosts.inside)
     assert not hosts.state(), f"--check left files:\n{hosts.state()}"
 
-    playbooks.changes(inventory, *install, *repository, inside=hosts.inside)
-    calls = {name: [c for c in hosts.on(name, "cat", "/var/log/calls").splitlines() if c.startswith("kubeadm ")] for name in hosts.names}
-    assert calls == {
-        "first": [
-            "kubeadm init --node-name=first --pod-network-cidr=10.244.0.0/16 --kubernetes-version=1.37.1",
-            "kubeadm token create --ttl=1h --print-join-command",
-        ],
-        "second": ["kubeadm join 127.0.0.1:6443 --token abc --node-name=second"],
-    }, calls
+    playbooks.changes(inventory, *install, *given, inside=hosts.inside)
     for name in hosts.names:
         held = hosts.on(name, "apt-mark", "showhold").split()
         assert held == ["kubeadm", "kubectl", "kubelet"], held
         versions = hosts.on(name, "dpkg-query", "--show", *held)
-        assert versions.count("\t1.37.1-1.1\n") == 3, versions
-        assert "SystemdCgroup = true" in hosts.on(name, "cat", "/etc/containerd/config.toml")
-    playbooks.changes_nothing(inventory, *install, *repository, inside=hosts.inside)
+        assert versions.count(f"\t{version}{packages.REVISION}\n") == 3, versions
+        # What comes after it in conf.d is the test's.
+        runtime = hosts.on(name, "cat", "/etc/containerd/config.toml")
+        assert "SystemdCgroup = true" in runtime and f"sandbox = '{fresh.REGISTRY}/pause:" in runtime, runtime
+    wanted = hosts.kube("get", "configmap", "kubeadm-config", "--namespace=kube-system")["data"]["ClusterConfiguration"]
+    for line in (f"imageRepository: {fresh.REGISTRY}", f"kubernetesVersion: v{version}", "podSubnet: 10.244.0.0/16"):
+        assert f"{line}\n" in wanted, wanted
+    nodes = {node["metadata"]["name"]: node for node in hosts.kube("get", "nodes")["items"]}
+    assert set(nodes) == set(hosts.names), nodes
+    for node in nodes.values():
+        assert node["status"]["nodeInfo"]["kubeletVersion"] == f"v{version}", node["status"]["nodeInfo"]
+    playbooks.changes_nothing(inventory, *install, *given, inside=hosts.inside)
 
 
-WITHOUT_KUBERNETES = [("kubeadm on hosts without Kubernetes", kubeadm)]
+def kubeadm_pods(_, hosts):
+    """Pods of that cluster have both networks, reach each other, and have a service with a name."""
+    hosts.kubectl("taint", "nodes", "first", "node-role.kubernetes.io/control-plane:NoSchedule-")
+    hosts.kubectl("apply", "--filename=-", input=world.pods(f"{fresh.REGISTRY}/nginx:1", 2))
+    hosts.kubectl("expose", "replicationcontroller", "web", "--port=80")
+    world.wait(60, "there are two pods", lambda: len(hosts.kube("get", "pods")["items"]) == 2)
+    # All that kubeadm runs, its kube-proxy and CoreDNS included.
+    hosts.kubectl("wait", "--for=condition=Ready", "pods", "--all", "--all-namespaces", "--timeout=180s")
+    pods = hosts.kube("get", "pods")["items"]
+    assert {pod["spec"]["nodeName"] for pod in pods} == set(hosts.names), pods
+    for pod in pods:
+        node = pod["spec"]["nodeName"]
+        interfaces = world.interfaces(pod, lambda *command, node=node: hosts.on(node, *command))
+        assert set(interfaces) == {"lo", "eth0", "net0"}, interfaces
+        [address] = interfaces["net0"]
+        assert re.fullmatch(rf"{re.escape(fresh.NETWORK)}[.]1{hosts.names.index(node)}[0-9]", address), address
+        assert "Thank you" in page(address, inside=hosts.inside)
+    # Across flannel's route; and by CoreDNS and kube-proxy.
+    for there in (pods[1]["status"]["podIP"], "web.default.svc.cluster.local"):
+        assert "Thank you" in hosts.kubectl("exec", pods[0]["metadata"]["name"], "--", "wget", "-q", "-O", "-", f"http://{there}/"), there
+
+
+WITHOUT_KUBERNETES = [
+    ("kubeadm makes a cluster of hosts without Kubernetes", kubeadm),
+    ("its pods have two networks, a service and a name", kubeadm_pods),
+]
 
 ON_A_CLUSTER = [
     ("a wrong variable is named, and nothing is touched", wrong_variables),

@@ -172,14 +172,19 @@ class Nodes:
         kubectl("wait", "--for=condition=Ready", f"pod/{pod}", "--timeout=90s")
         found = kube("get", "pod", pod)
         number = int(found["spec"]["nodeName"].removeprefix("node"))
-        for namespace in on(number, "ip", "netns", "list").split("\n"):
-            if not namespace.startswith("cni-"):
-                continue
-            links = json.loads(on(number, "ip", "-n", namespace.split()[0], "-j", "address"))
-            own = {link["ifname"]: [a["local"] for a in link["addr_info"] if a["family"] == "inet"] for link in links}
-            if found["status"]["podIP"] in own.get("eth0", []):
-                return own
-        raise RuntimeError(f"no network namespace of node{number} has an eth0 with {found['status']['podIP']}, the address of pod {pod}")
+        return interfaces(found, lambda *command: on(number, *command))
+
+
+def interfaces(pod, on_node):
+    """The same of a pod as the API server has it; `on_node` runs a command on its node."""
+    for namespace in on_node("ip", "netns", "list").split("\n"):
+        if not namespace.startswith("cni-"):
+            continue
+        links = json.loads(on_node("ip", "-n", namespace.split()[0], "-j", "address"))
+        own = {link["ifname"]: [a["local"] for a in link["addr_info"] if a["family"] == "inet"] for link in links}
+        if pod["status"]["podIP"] in own.get("eth0", []):
+            return own
+    raise RuntimeError(f"no network namespace of {pod['spec']['nodeName']} has an eth0 with {pod['status']['podIP']}, the address of {pod['metadata']['name']}")
 
 
 def _describe(path):

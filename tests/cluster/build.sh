@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Readies a machine for cluster.sh: Debian's packages, Kubernetes 1.37 (one binary, `kube`, and links to it) and containerd 2.4.
+# Readies a machine for cluster.sh: Debian's packages, Kubernetes 1.37 (one binary, `kube`, and links to it), CoreDNS and containerd 2.4.
 #
 # The first time takes 10 to 25 minutes on two cores, later runs a second. Everything lands in $KUBE_BIN.
+# Exit status 3: it is not there, and cannot be built without Go.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -45,9 +46,18 @@ build_kubernetes() {
         go build -trimpath -ldflags "-s -w -X $package.gitVersion=$version -X $package.gitMajor=1 -X $package.gitMinor=$minor" -o "$KUBE_BIN/kube.new" .
     )
     mv "$KUBE_BIN/kube.new" "$KUBE_BIN/kube"
-    for name in etcd kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl; do
+    for name in etcd kube-apiserver kube-controller-manager kube-scheduler kubeadm kubelet kube-proxy kubectl; do
         ln -sf kube "$KUBE_BIN/$name"
     done
+}
+
+# What kubeadm installs into a cluster that it makes (tests/ansible).
+build_coredns() {
+    local work
+    work=$(mktemp -d)
+    cp "$here"/coredns/* "$work/"
+    (cd "$work" && go build -trimpath -ldflags "-s -w" -o "$KUBE_BIN/coredns" .) || { rm -rf "$work"; return 1; }
+    rm -rf "$work"
 }
 
 build_containerd() {
@@ -58,14 +68,15 @@ build_containerd() {
 install_tools
 mkdir -p "$KUBE_BIN"
 # What the binaries are made of; another answer means another build.
-built=$(cat "$here"/kube/{main.go,go.mod,go.sum} <(echo "$containerd_version") | sha256sum)
+built=$(cat "$here"/{kube,coredns}/{main.go,go.mod,go.sum} <(echo "$containerd_version") | sha256sum)
 [[ $(cat "$KUBE_BIN/.built" 2>/dev/null) == "$built" ]] && exit 0
 if ! command -v go >/dev/null; then
     echo "the test cluster's Kubernetes is built with Go, and there is no Go here: install Go 1.26 or later (or copy $KUBE_BIN from a machine that has it)" >&2
-    exit 1
+    exit 3
 fi
-echo "building Kubernetes and containerd into $KUBE_BIN (once; 10 minutes and more)" >&2
+echo "building Kubernetes, CoreDNS and containerd into $KUBE_BIN (once; 10 minutes and more)" >&2
 export CGO_ENABLED=0
 build_kubernetes
+build_coredns
 build_containerd
 echo "$built" >"$KUBE_BIN/.built"
