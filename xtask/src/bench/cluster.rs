@@ -7,12 +7,17 @@ mod measure;
 mod report;
 
 use std::fs;
+use std::io::Read;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::stats::Spread;
 use super::{OURS, commit, machine};
@@ -106,10 +111,12 @@ pub(crate) fn run(rounds: usize, ours: Option<PathBuf>, save: bool) -> Result<()
     }
 }
 
-/// A cluster of one node. It goes with the handle.
+/// A cluster of one node. It goes with the handle, or with this process when that is interrupted.
 struct Cluster {
     script: PathBuf,
     state: PathBuf,
+    /// Whether it is there, and ours. Locked while it comes or goes.
+    up: Arc<Mutex<bool>>,
 }
 
 impl Cluster {
@@ -118,13 +125,30 @@ impl Cluster {
         shell::watch(&mut Command::new(dir.join("build.sh")))
             .context("without Go this benchmark needs the Kubernetes that an earlier run has built")?;
         let state = std::env::var_os("CLUSTER").map_or("/var/tmp/plexus-cluster".into(), PathBuf::from);
-        let cluster = Cluster { script: dir.join("cluster.sh"), state };
-        // One that is up already is not ours to end: this fails, and ends nothing.
-        if let Err(e) = shell::watch(&mut cluster.script(&["up"])) {
-            std::mem::forget(cluster);
-            return Err(e);
-        }
+        let cluster = Cluster { script: dir.join("cluster.sh"), state, up: Arc::default() };
+        let mut up = lock(&cluster.up);
+        cluster.ends_when_interrupted()?;
+        // One that is up already is not ours to end: this fails, and ends nothing. Interrupted, the script removes what it has begun.
+        shell::watch(&mut cluster.script(&["up"]))?;
+        *up = true;
+        drop(up);
         Ok(cluster)
+    }
+
+    /// From here on a signal takes the cluster down before it ends this process.
+    fn ends_when_interrupted(&self) -> Result<()> {
+        let (mut signalled, signal) = UnixStream::pair()?;
+        for number in [SIGINT, SIGTERM, SIGHUP] {
+            signal_hook::low_level::pipe::register(number, signal.try_clone()?)?;
+        }
+        let cluster = Cluster { script: self.script.clone(), state: self.state.clone(), up: Arc::clone(&self.up) };
+        std::thread::spawn(move || {
+            if signalled.read_exact(&mut [0]).is_ok() {
+                drop(cluster);
+                std::process::exit(130);
+            }
+        });
+        Ok(())
     }
 
     fn script(&self, arguments: &[&str]) -> Command {
@@ -153,10 +177,20 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        if let Err(e) = shell::watch(&mut self.script(&["down"])) {
+        let mut up = lock(&self.up);
+        if !std::mem::take(&mut *up) {
+            return;
+        }
+        // In a process group of its own: a second Ctrl-C does not reach it.
+        if let Err(e) = shell::watch(self.script(&["down"]).process_group(0)) {
             eprintln!("{e:#}");
         }
     }
+}
+
+/// A panic elsewhere is no reason to leave a cluster up.
+fn lock(up: &Mutex<bool>) -> MutexGuard<'_, bool> {
+    up.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Makes the network, the service accounts with their kubeconfigs, and the pods.
