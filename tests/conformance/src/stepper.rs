@@ -42,8 +42,8 @@ pub struct Run {
 /// What a run is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// To see every system call.
-    Trace,
+    /// To see every system call, up to the end of the process; where callers are to be killed, up to the end of those that it started, too.
+    Trace(Victim),
     /// To kill somebody when the Nth begins, counted from 1: of all system calls, or, where the caller is the victim, of those of the processes that the
     /// program started. (How often it looks after them while it waits is never the same.)
     Kill(usize, Victim),
@@ -84,8 +84,13 @@ pub fn run(mut command: Command, purpose: Purpose) -> Run {
     let mut begun = false;
     let mut inside: HashSet<Pid> = HashSet::new();
     let mut traced: HashSet<Pid> = HashSet::new();
-    // The process has ended. One that it started and that outlives it is let go: what it still does, it does while the DEL runs.
+    // The process has ended. One that it started and that outlives it is let go, unless it is to be killed itself: what it still does, it does
+    // while the DEL runs.
     let mut over = false;
+    let leave = |traced: &HashSet<Pid>| match purpose {
+        Purpose::Trace(Victim::Main) | Purpose::Kill(_, Victim::Main) => leave(traced),
+        Purpose::Trace(Victim::Caller) | Purpose::Kill(_, Victim::Caller) => false,
+    };
     loop {
         // Only this thread's children: other tests have theirs.
         let status = match waitpid(None, Some(WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD)) {
@@ -165,7 +170,7 @@ fn enter(run: &mut Run, pid: Pid, main: Pid, purpose: Purpose) {
     }
     run.count += 1;
     let victim = match purpose {
-        Purpose::Trace => None,
+        Purpose::Trace(_) => None,
         Purpose::Kill(n, victim) if n == run.count => Some(victim),
         Purpose::Kill(..) => return,
     };

@@ -189,7 +189,7 @@ fn killed_at_any_point(title: &str, scenario: Scenario, verb: &str) {
     if verb == "DEL" {
         crash.whole("ADD", &[last]);
     }
-    let whole = crash.step(verb, last, Purpose::Trace);
+    let whole = crash.step(verb, last, Purpose::Trace(scenario.victim));
     assert_eq!(whole.rc, 0, "{verb} under the stepper");
     if verb == "ADD" {
         crash.whole("DEL", &[last]);
