@@ -282,17 +282,23 @@ fn dumps_are_whole_while_others_commit() {
                 let mut batch = Batch::new();
                 batch.insert_rule(chain, &accept, Some("moves"));
                 other.commit(&batch).expect("commit");
+                let began = Instant::now();
                 let first = other.rules(chain).expect("rules")[0].handle;
                 let mut batch = Batch::new();
                 batch.delete_rule(chain, first);
                 other.commit(&batch).expect("commit");
+                // Who changes it in less time than a dump takes, always, leaves no dump whole.
+                std::thread::sleep(began.elapsed() * 2);
             }
         });
-        for _ in 0..200 {
-            let rules = nft.rules(chain).expect("rules");
-            assert_eq!(rules.iter().filter(|r| r.comment.as_deref() == Some("stays")).count(), 1000);
-        }
+        // A panic in here would wait for the other thread for ever.
+        let dumped = (0..200).try_for_each(|_| {
+            let rules = nft.rules(chain).map_err(|e| e.to_string())?;
+            let stay = rules.iter().filter(|r| r.comment.as_deref() == Some("stays")).count();
+            if stay == 1000 { Ok(()) } else { Err(format!("{stay} rules instead of 1000")) }
+        });
         stop.store(true, Ordering::Relaxed);
+        assert_eq!(dumped, Ok(()));
     });
 }
 
