@@ -97,6 +97,9 @@ fn answer<T>(asked: Result<T, Failure>, what: &str, deadline: Duration) -> Resul
                 deadline.as_secs()
             ),
         )),
+        Err(Failure { verdict: Verdict::Unauthorized, message, .. }) => Err(Error::internal(format!(
+            "failed to {what}: {message}: the kubeconfig's token is not valid any more; does the installer's pod, which renews it, run on this node?"
+        ))),
         Err(Failure { message, .. }) => Err(Error::internal(format!(
             "failed to {what}: {message}; check the permissions of Plexus's service account"
         ))),

@@ -17,6 +17,8 @@ pub(crate) enum Verdict {
     Missing,
     /// The object that was to be created is there already.
     Exists,
+    /// The API server does not know who asks: the token has run out, or ended with the pod that it belonged to.
+    Unauthorized,
     /// It will not get better by asking again: forbidden, invalid.
     Final,
     /// The server is away, overloaded, or starting.
@@ -38,6 +40,7 @@ pub(crate) fn judge(error: &kube::Error) -> Verdict {
         // A 404 for the object, not for a resource type that the server does not know (yet).
         StatusCode::NOT_FOUND if status.reason == "NotFound" => Verdict::Missing,
         StatusCode::CONFLICT if status.reason == "AlreadyExists" => Verdict::Exists,
+        StatusCode::UNAUTHORIZED => Verdict::Unauthorized,
         StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => Verdict::Transient,
         code if code.is_server_error() => Verdict::Transient,
         _ => Verdict::Final,
@@ -114,7 +117,8 @@ mod tests {
         assert_eq!(judge(&api(409, "AlreadyExists")), Verdict::Exists);
         // What an API server answers for a path it does not serve, for example while the CRD is not yet established.
         assert_eq!(judge(&api(404, "")), Verdict::Final);
-        for code in [400, 401, 403, 409, 422] {
+        assert_eq!(judge(&api(401, "Unauthorized")), Verdict::Unauthorized);
+        for code in [400, 403, 409, 422] {
             assert_eq!(judge(&api(code, "")), Verdict::Final, "{code}");
         }
         for code in [408, 429, 500, 502, 503, 504] {

@@ -205,3 +205,16 @@ fn an_event_that_goes_meanwhile_is_made_again() {
         assert_eq!(asked, [&["POST", "POST"][..], &["PATCH", "PATCH"][..patches], &["POST"]].concat());
     }
 }
+
+/// A token that has run out is another matter than one without rights, and has another remedy.
+#[test]
+fn what_to_do_is_said_for_the_failure_that_there_was() {
+    let said = |verdict, message: &str| {
+        let failure = Failure { verdict, message: message.to_owned(), tries: 1 };
+        answer::<()>(Err(failure), "get pod a/b", Duration::from_secs(20)).unwrap_err().to_string()
+    };
+    let unauthorized = said(Verdict::Unauthorized, "Unauthorized");
+    assert!(unauthorized.contains("get pod a/b: Unauthorized: the kubeconfig's token is not valid"), "{unauthorized}");
+    let forbidden = said(Verdict::Final, "pods is forbidden");
+    assert!(forbidden.contains("get pod a/b: pods is forbidden; check the permissions"), "{forbidden}");
+}
