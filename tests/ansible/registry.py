@@ -13,7 +13,7 @@ import shutil
 import sys
 import tarfile
 
-INDEX = "application/vnd.oci.image.manifest.v1+json"
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar"
 SERVERS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy")
@@ -42,8 +42,8 @@ def make(world, folder):
         layers, entry = images[name]
         config = {"architecture": _architecture(), "os": "linux", "rootfs": {"type": "layers", "diff_ids": [layer["digest"] for layer in layers]}}
         config["config"] = {"Entrypoint": entry, "Env": ["PATH=/usr/local/bin:/usr/sbin:/bin"]}
-        content = {"schemaVersion": 2, "mediaType": INDEX, "config": _blob(folder, config, CONFIG), "layers": layers}
-        manifest = _blob(folder, content, INDEX)
+        content = {"schemaVersion": 2, "mediaType": MANIFEST, "config": _blob(folder, config, CONFIG), "layers": layers}
+        manifest = _blob(folder, content, MANIFEST)
         path = folder / "manifests" / name / tag
         path.parent.mkdir(parents=True)
         path.write_text(manifest["digest"])
@@ -105,7 +105,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if len(parts) == 4 and not any(part.startswith(".") for part in parts):
             _, name, kind, wanted = parts
             if kind == "manifests":
-                media = INDEX
+                media = MANIFEST
                 tag = self.folder / "manifests" / name / wanted
                 wanted = tag.read_text() if tag.exists() else wanted
             path = self.folder / "blobs" / wanted
