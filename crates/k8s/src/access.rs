@@ -15,6 +15,8 @@ use serde_json::Value;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+use crate::remedy::{Given, Identity};
+
 mod yaml;
 
 /// Longest file that is read: a kubeconfig with its certificates is some kB.
@@ -42,6 +44,8 @@ pub(crate) struct Access {
     /// Our certificate and its key.
     pub(crate) identity: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
     pub(crate) token: Token,
+    /// The same for messages.
+    pub(crate) given: Given,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -117,6 +121,7 @@ fn in_cluster(host: &str, port: &str, dir: &Path) -> Result<Access> {
         server_name: None,
         identity: None,
         token: Token::File(dir.join("token")),
+        given: Given { place: "the pod's service account".to_owned(), identity: Identity::Token },
     })
 }
 
@@ -245,8 +250,26 @@ fn kubeconfig(path: &Path) -> Result<Access> {
         (_, Some(text)) if !text.is_empty() => Token::Text(text),
         _ => Token::None,
     };
+    let shown = match (&token, &identity) {
+        (Token::None, None) => Identity::Nobody,
+        (Token::None, Some(_)) => {
+            let (data, file) = (&user.client_certificate_data, &user.client_certificate);
+            Identity::Certificate(holder("client-certificate", data, file, dir))
+        }
+        (Token::Text(_) | Token::File(_), _) => Identity::Token,
+    };
+    let given = Given { place: format!("kubeconfig {}", path.display()), identity: shown };
     let server_name = cluster.tls_server_name.filter(|n| !n.is_empty());
-    Ok(Access { server: url(&cluster.server)?, trust, server_name, identity, token })
+    Ok(Access { server: url(&cluster.server)?, trust, server_name, identity, token, given })
+}
+
+/// Where a user finds what `key` holds: the key that counts, and the file that it names.
+fn holder(key: &str, data: &Option<String>, file: &Option<PathBuf>, dir: &Path) -> String {
+    match (data, file) {
+        (Some(data), _) if !data.is_empty() => format!("key \"{key}-data\""),
+        (_, Some(file)) => format!("key \"{key}\": {}", dir.join(file).display()),
+        _ => format!("key \"{key}\""),
+    }
 }
 
 /// JSON, as the installer writes it, is read without the YAML library, which is slower.

@@ -16,6 +16,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::time::Instant;
 
 use crate::access::Access;
+use crate::remedy::Given;
 use crate::retry::{Failure, Verdict, until};
 use crate::{Credentials, NetworkAttachmentDefinition, connection, event, pod};
 
@@ -39,6 +40,7 @@ pub struct Api {
 pub(crate) struct Session {
     pub(crate) runtime: Runtime,
     client: Client,
+    given: Given,
 }
 
 impl Api {
@@ -63,9 +65,10 @@ impl Api {
             .build()
             .map_err(|e| Error::internal(format!("failed to start the Kubernetes client: {e}")))?;
         let access = Access::new(&self.credentials)?;
+        let given = access.given.clone();
         // kube's client starts a task of its own.
         let client = runtime.block_on(async { connection::client(access) })?;
-        Ok(Session { runtime, client })
+        Ok(Session { runtime, client, given })
     }
 
     /// Asks with retries; `None` if the object is not there.
@@ -80,12 +83,12 @@ impl Api {
     {
         let session = self.session()?;
         let asked = session.runtime.block_on(until(Instant::now() + deadline, || request(session.client.clone())));
-        answer(asked, what, deadline)
+        answer(asked, what, deadline, &session.given)
     }
 }
 
 /// `None` if the object is not there.
-fn answer<T>(asked: Result<T, Failure>, what: &str, deadline: Duration) -> Result<Option<T>> {
+fn answer<T>(asked: Result<T, Failure>, what: &str, deadline: Duration, given: &Given) -> Result<Option<T>> {
     match asked {
         Ok(value) => Ok(Some(value)),
         Err(Failure { verdict: Verdict::Missing, .. }) => Ok(None),
@@ -97,9 +100,9 @@ fn answer<T>(asked: Result<T, Failure>, what: &str, deadline: Duration) -> Resul
                 deadline.as_secs()
             ),
         )),
-        Err(Failure { verdict: Verdict::Unauthorized, message, .. }) => Err(Error::internal(format!(
-            "failed to {what}: {message}: the kubeconfig's token is not valid any more; does the installer's pod, which renews it, run on this node?"
-        ))),
+        Err(Failure { verdict: Verdict::Unauthorized, message, .. }) => {
+            Err(Error::internal(format!("failed to {what}: {message}: {}", given.unauthorized())))
+        }
         Err(Failure { message, .. }) => Err(Error::internal(format!(
             "failed to {what}: {message}; check the permissions of Plexus's service account"
         ))),
@@ -204,7 +207,7 @@ impl Cluster for Api {
             );
         }
         let what = format!("write the network status of pod {}/{}", id.namespace, id.name);
-        Ok(answer(patched, &what, DEADLINE)?.is_some())
+        Ok(answer(patched, &what, DEADLINE, &session.given)?.is_some())
     }
 }
 

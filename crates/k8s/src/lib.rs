@@ -11,6 +11,7 @@ mod devices;
 mod event;
 mod node;
 mod pod;
+mod remedy;
 mod retry;
 #[cfg(test)]
 mod testing;

@@ -17,7 +17,8 @@ pub(crate) enum Verdict {
     Missing,
     /// The object that was to be created is there already.
     Exists,
-    /// The API server does not know who asks: the token has run out, or ended with the pod that it belonged to.
+    /// The API server does not know who asks: the token has run out, or ended with the pod that it belonged to; the client certificate has
+    /// run out, or is of an authority that it does not trust.
     Unauthorized,
     /// It will not get better by asking again: forbidden, invalid.
     Final,

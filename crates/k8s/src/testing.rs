@@ -12,9 +12,14 @@ use crate::{Api, Credentials};
 
 /// A client of the API server at `server`; its kubeconfig is put into `dir`.
 pub(crate) fn api(dir: &Path, server: &str) -> Api {
+    api_as(dir, server, &json!({}))
+}
+
+/// The same, for this user of the kubeconfig.
+pub(crate) fn api_as(dir: &Path, server: &str, user: &Value) -> Api {
     let kubeconfig = dir.join("kubeconfig");
     let text = json!({"apiVersion": "v1", "kind": "Config", "current-context": "c",
-        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}], "users": [{"name": "u", "user": {}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}], "users": [{"name": "u", "user": user}],
         "clusters": [{"name": "c", "cluster": {"server": server}}]});
     std::fs::write(&kubeconfig, text.to_string()).unwrap();
     Api::new(Credentials::Kubeconfig(kubeconfig), "n1")

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::*;
@@ -206,15 +208,37 @@ fn an_event_that_goes_meanwhile_is_made_again() {
     }
 }
 
-/// A token that has run out is another matter than one without rights, and has another remedy.
+/// Rights, a token and a client certificate have each their own remedy. A defect that there was: every 401 was blamed on a token, also where
+/// the kubeconfig has none.
 #[test]
 fn what_to_do_is_said_for_the_failure_that_there_was() {
-    let said = |verdict, message: &str| {
-        let failure = Failure { verdict, message: message.to_owned(), tries: 1 };
-        answer::<()>(Err(failure), "get pod a/b", Duration::from_secs(20)).unwrap_err().to_string()
-    };
-    let unauthorized = said(Verdict::Unauthorized, "Unauthorized");
-    assert!(unauthorized.contains("get pod a/b: Unauthorized: the kubeconfig's token is not valid"), "{unauthorized}");
-    let forbidden = said(Verdict::Final, "pods is forbidden");
-    assert!(forbidden.contains("get pod a/b: pods is forbidden; check the permissions"), "{forbidden}");
+    let dir = tempfile::tempdir().unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::new(["me".to_owned()]).unwrap().self_signed(&key).unwrap().pem();
+    std::fs::write(dir.path().join("me.crt"), &certificate).unwrap();
+    let encoded = |text: &str| STANDARD.encode(text);
+    let (inside, key) = (encoded(&certificate), encoded(&key.serialize_pem()));
+    let both = json!({"token": "t", "client-certificate-data": inside, "client-key-data": key});
+    let own_file = format!("(key \"client-certificate\": {}/me.crt) has expired", dir.path().display());
+    let token = "/kubeconfig is not valid any more; does the installer's pod";
+    for (code, user, said) in [
+        (401, json!({"token": "t"}), token),
+        (401, both, token),
+        (
+            401,
+            json!({"client-certificate-data": inside, "client-key-data": key}),
+            "(key \"client-certificate-data\") has expired, or",
+        ),
+        (401, json!({"client-certificate": "me.crt", "client-key-data": key}), own_file.as_str()),
+        (401, json!({}), "/kubeconfig names neither a token nor a client certificate"),
+        (403, json!({"token": "t"}), "check the permissions"),
+    ] {
+        let server = testing::serve(move |_, _, _| testing::refusal(code, "Refused"));
+        let api = testing::api_as(dir.path(), &server, &user);
+        let error = api.definition("ns", "blue").unwrap_err();
+        assert_eq!(error.code, Code::INTERNAL);
+        assert!(error.message.starts_with("failed to get NetworkAttachmentDefinition ns/blue: "), "{error}");
+        assert!(error.message.contains(said), "{user}: {error}");
+        assert_eq!(error.message.contains("token of"), said == token, "{error}");
+    }
 }

@@ -18,6 +18,7 @@ use tokio_rustls::rustls::server::WebPkiClientVerifier;
 
 use super::*;
 use crate::access::Token;
+use crate::remedy::{Given, Identity};
 
 struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
@@ -122,7 +123,8 @@ fn tls_server(authority: &Authority, alpn: &[&str], clients: Option<&Authority>)
 }
 
 fn access(server: &str, trust: Trust) -> Access {
-    Access { server: server.parse().unwrap(), trust, server_name: None, identity: None, token: Token::None }
+    let given = Given { place: "kubeconfig /k".to_owned(), identity: Identity::Nobody };
+    Access { server: server.parse().unwrap(), trust, server_name: None, identity: None, token: Token::None, given }
 }
 
 async fn get(client: &Client, path: &str) -> Result<serde_json::Value, String> {
