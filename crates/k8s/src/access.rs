@@ -121,7 +121,11 @@ fn in_cluster(host: &str, port: &str, dir: &Path) -> Result<Access> {
         server_name: None,
         identity: None,
         token: Token::File(dir.join("token")),
-        given: Given { place: "the pod's service account".to_owned(), identity: Identity::Token },
+        given: Given {
+            place: "the pod's service account".to_owned(),
+            authority: Some(dir.join("ca.crt").display().to_string()),
+            identity: Identity::Token,
+        },
     })
 }
 
@@ -233,6 +237,10 @@ fn kubeconfig(path: &Path) -> Result<Access> {
         Some(pem) => Trust::Authorities(certificates(&pem, "certificate-authority")?),
         None => Trust::System,
     };
+    let trusted = matches!(trust, Trust::Authorities(_)).then(|| {
+        let (data, file) = (&cluster.certificate_authority_data, &cluster.certificate_authority);
+        holder("certificate-authority", data, file, dir)
+    });
     let certificate = bytes("client-certificate", &user.client_certificate_data, &user.client_certificate)?;
     let key = bytes("client-key", &user.client_key_data, &user.client_key)?;
     let identity = match (certificate, key) {
@@ -258,7 +266,7 @@ fn kubeconfig(path: &Path) -> Result<Access> {
         }
         (Token::Text(_) | Token::File(_), _) => Identity::Token,
     };
-    let given = Given { place: format!("kubeconfig {}", path.display()), identity: shown };
+    let given = Given { place: format!("kubeconfig {}", path.display()), authority: trusted, identity: shown };
     let server_name = cluster.tls_server_name.filter(|n| !n.is_empty());
     Ok(Access { server: url(&cluster.server)?, trust, server_name, identity, token, given })
 }

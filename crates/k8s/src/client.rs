@@ -103,6 +103,9 @@ fn answer<T>(asked: Result<T, Failure>, what: &str, deadline: Duration, given: &
         Err(Failure { verdict: Verdict::Unauthorized, message, .. }) => {
             Err(Error::internal(format!("failed to {what}: {message}: {}", given.unauthorized())))
         }
+        Err(Failure { verdict: Verdict::Untrusted(flaw), message, .. }) => {
+            Err(Error::internal(format!("failed to {what}: {message}; {}", given.untrusted(flaw))))
+        }
         Err(Failure { message, .. }) => Err(Error::internal(format!(
             "failed to {what}: {message}; check the permissions of Plexus's service account"
         ))),

@@ -4,6 +4,7 @@
 //! connection; else HTTP/1.1, one after the other. A connection that was closed is opened anew by the next request; repeating a request that
 //! failed is the caller's.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -181,7 +182,7 @@ impl Connection {
         timeout(CONNECT, self.connect())
             .await
             .map_err(|_| format!("no connection to {at} within {} s", CONNECT.as_secs()))?
-            .map_err(|e| format!("no connection to {at}: {e}").into())
+            .map_err(|cause| NoConnection { at, cause }.into())
     }
 
     async fn connect(&self) -> Result<Sender, Failure> {
@@ -196,6 +197,25 @@ impl Connection {
         // Its errors come out of the requests that are under way.
         tokio::spawn(async move { _ = driver.await });
         Ok(Sender::Two(sender))
+    }
+}
+
+/// What is wrong is its cause, which a caller can look at.
+#[derive(Debug)]
+struct NoConnection {
+    at: String,
+    cause: Failure,
+}
+
+impl fmt::Display for NoConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no connection to {}", self.at)
+    }
+}
+
+impl std::error::Error for NoConnection {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&*self.cause)
     }
 }
 

@@ -6,6 +6,8 @@ use std::time::Duration;
 use http::StatusCode;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use crate::remedy::Flaw;
+
 /// The first pause between tries; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
@@ -20,6 +22,8 @@ pub(crate) enum Verdict {
     /// The API server does not know who asks: the token has run out, or ended with the pod that it belonged to; the client certificate has
     /// run out, or is of an authority that it does not trust.
     Unauthorized,
+    /// The certificate that the API server shows is not one that we may trust.
+    Untrusted(Flaw),
     /// It will not get better by asking again: forbidden, invalid.
     Final,
     /// The server is away, overloaded, or starting.
@@ -29,6 +33,9 @@ pub(crate) enum Verdict {
 /// Judges a failure.
 pub(crate) fn judge(error: &kube::Error) -> Verdict {
     let kube::Error::Api(status) = error else {
+        if let Some(flaw) = Flaw::of(error) {
+            return Verdict::Untrusted(flaw);
+        }
         return match error {
             // A token file that is not there: nothing that the server could do about.
             kube::Error::Service(e) if e.is::<cni::Error>() => Verdict::Final,

@@ -17,10 +17,15 @@ pub(crate) fn api(dir: &Path, server: &str) -> Api {
 
 /// The same, for this user of the kubeconfig.
 pub(crate) fn api_as(dir: &Path, server: &str, user: &Value) -> Api {
+    api_to(dir, &json!({"server": server}), user)
+}
+
+/// The same, for this cluster and user of the kubeconfig.
+pub(crate) fn api_to(dir: &Path, cluster: &Value, user: &Value) -> Api {
     let kubeconfig = dir.join("kubeconfig");
     let text = json!({"apiVersion": "v1", "kind": "Config", "current-context": "c",
         "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}], "users": [{"name": "u", "user": user}],
-        "clusters": [{"name": "c", "cluster": {"server": server}}]});
+        "clusters": [{"name": "c", "cluster": cluster}]});
     std::fs::write(&kubeconfig, text.to_string()).unwrap();
     Api::new(Credentials::Kubeconfig(kubeconfig), "n1")
 }

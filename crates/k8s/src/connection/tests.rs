@@ -3,11 +3,14 @@
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use attach::cluster::Cluster as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::server::conn as server;
 use hyper::service::service_fn;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::Barrier;
@@ -18,7 +21,10 @@ use tokio_rustls::rustls::server::WebPkiClientVerifier;
 
 use super::*;
 use crate::access::Token;
-use crate::remedy::{Given, Identity};
+use crate::remedy::{Flaw, Given, Identity};
+
+/// A certificate and its key.
+type Shown = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
 struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
@@ -26,7 +32,12 @@ struct Authority {
 
 impl Authority {
     fn new() -> Authority {
+        Authority::named("kubernetes")
+    }
+
+    fn named(name: &str) -> Authority {
         let mut params = CertificateParams::new([]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Authority { issuer: CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap() }
     }
@@ -35,9 +46,13 @@ impl Authority {
         self.issuer.der().clone()
     }
 
-    fn certificate(&self, name: &str) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+    fn certificate(&self, name: &str) -> Shown {
+        self.sign(CertificateParams::new([name.to_owned()]).unwrap())
+    }
+
+    fn sign(&self, params: CertificateParams) -> Shown {
         let key = KeyPair::generate().unwrap();
-        let certificate = CertificateParams::new([name.to_owned()]).unwrap().signed_by(&key, &self.issuer).unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
         (vec![certificate.der().clone()], PrivateKeyDer::try_from(key.serialize_der()).unwrap())
     }
 }
@@ -105,9 +120,12 @@ async fn serve(tls: Option<ServerConfig>, manner: Manner) -> Server {
 }
 
 fn tls_server(authority: &Authority, alpn: &[&str], clients: Option<&Authority>) -> ServerConfig {
+    tls_server_as(authority.certificate("127.0.0.1"), alpn, clients)
+}
+
+fn tls_server_as((chain, key): Shown, alpn: &[&str], clients: Option<&Authority>) -> ServerConfig {
     let provider = Arc::new(ring::default_provider());
     let builder = ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions().unwrap();
-    let (chain, key) = authority.certificate("127.0.0.1");
     let builder = match clients {
         None => builder.with_no_client_auth(),
         Some(clients) => {
@@ -123,7 +141,7 @@ fn tls_server(authority: &Authority, alpn: &[&str], clients: Option<&Authority>)
 }
 
 fn access(server: &str, trust: Trust) -> Access {
-    let given = Given { place: "kubeconfig /k".to_owned(), identity: Identity::Nobody };
+    let given = Given { place: "kubeconfig /k".to_owned(), authority: None, identity: Identity::Nobody };
     Access { server: server.parse().unwrap(), trust, server_name: None, identity: None, token: Token::None, given }
 }
 
@@ -198,6 +216,64 @@ fn a_server_of_another_authority_is_not_talked_to() {
         assert!(get(&client(named).unwrap(), "/api").await.unwrap_err().contains("kubernetes"));
         get(&client(access(&url, Trust::Anyone)).unwrap(), "/api").await.unwrap();
     });
+}
+
+/// Defects that there were: this was repeated for 20 s, and ended with advice to look at the network.
+#[test]
+fn a_certificate_that_is_refused_is_not_waited_for() {
+    let year = |year| rcgen::date_time_ymd(year, 1, 1);
+    let params = |name: &str| CertificateParams::new([name.to_owned()]).unwrap();
+    let (ca, namesake) = (Authority::new(), Authority::new());
+    let of_time = |from, to| {
+        let mut params = params("127.0.0.1");
+        (params.not_before, params.not_after) = (year(from), year(to));
+        params
+    };
+    let mut no_server = params("127.0.0.1");
+    no_server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    for (shown, why, todo) in [
+        (
+            Authority::named("other").certificate("127.0.0.1"),
+            "UnknownIssuer",
+            "(key \"certificate-authority-data\") has not signed",
+        ),
+        (
+            namesake.certificate("127.0.0.1"),
+            "BadSignature",
+            "/kubeconfig (key \"certificate-authority-data\") has not signed",
+        ),
+        (ca.certificate("kubernetes"), "not valid for name", "set its key \"tls-server-name\""),
+        (ca.sign(of_time(1990, 2000)), "expired", "renew the API server's certificate"),
+        (ca.sign(of_time(2990, 3000)), "not valid yet", "this node's clock"),
+        (ca.sign(no_server), "client authentication", "certificate for servers"),
+    ] {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            run(async move {
+                let server = serve(Some(tls_server_as(shown, &["h2"], None)), Manner::Keeps).await;
+                sender.send((server.port, server.connections)).unwrap();
+                std::future::pending().await
+            });
+        });
+        let (port, connections) = receiver.recv().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let cluster = serde_json::json!({"server": format!("https://127.0.0.1:{port}"), "certificate-authority-data": STANDARD.encode(ca.issuer.pem())});
+        let error =
+            crate::testing::api_to(dir.path(), &cluster, &serde_json::json!({})).definition("ns", "blue").unwrap_err();
+        assert_eq!(error.code, cni::Code::INTERNAL, "{error}");
+        assert!(error.message.contains("invalid peer certificate") && error.message.contains(why), "{why}: {error}");
+        assert!(error.message.contains(todo), "{todo}: {error}");
+        assert_eq!(connections.load(Ordering::SeqCst), 1, "{why}: it was tried again");
+    }
+}
+
+/// Without an authority in the kubeconfig those of the system count, and another key is to be set.
+#[test]
+fn what_to_do_without_an_authority() {
+    let mut given = Given { place: "kubeconfig /k".to_owned(), authority: None, identity: Identity::Nobody };
+    assert!(given.untrusted(Flaw::Issuer).contains("kubeconfig /k names no certificate authority"));
+    given.authority = Some("/ca.crt".to_owned());
+    assert!(given.untrusted(Flaw::Issuer).contains("kubeconfig /k (/ca.crt) has not signed"));
 }
 
 #[test]
