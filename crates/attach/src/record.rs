@@ -65,16 +65,17 @@ impl Records {
         Records { dir: dir.into(), lock_timeout: LOCK_TIMEOUT }
     }
 
-    /// The record of a container. One that is missing or cannot be read is no error: see [`Record::found`] and [`Record::problems`].
+    /// The record of a container. One that is missing or damaged is no error: see [`Record::found`] and [`Record::problems`].
     ///
     /// `cache` tells which interface the runtime had asked for where Multus wrote the record, which does not say; `request` is what it asks
     /// for now.
     ///
     /// # Errors
-    /// Code 4 if `container` cannot be the name of a record.
+    /// Code 4 if `container` cannot be the name of a record; code 11 if there is one that cannot be read now, which says nothing of what is in
+    /// it.
     pub fn read(&self, container: &str, request: &str, cache: &Cache) -> Result<Record> {
         let path = self.path(container)?;
-        let record = Records::read_path(&path, container, request, cache);
+        let record = Records::read_path(&path, container, request, cache)?;
         for problem in &record.problems {
             tracing::warn!("record {}: {problem}: working from the cache and the configuration", path.display());
         }
@@ -107,7 +108,7 @@ impl Records {
             file::create_directory(&self.dir, 0o700)?;
             lock = self.lock()?;
         }
-        let Record { found, mut entries, .. } = Records::read_path(&path, container, request, cache);
+        let Record { found, mut entries, .. } = Records::read_path(&path, container, request, cache)?;
         change(&mut entries);
         let saved = save(&path, found, &entries, new);
         drop(lock);
@@ -153,17 +154,20 @@ impl Records {
 
     /// The lock on the directory itself: there is no file to leave behind, and it ends with the process. `None` if there is no directory.
     fn lock(&self) -> Result<Option<File>> {
-        let failed = |e: std::io::Error| {
-            Error::new(Code::IO, format!("failed to lock the directory of records {}: {e}", self.dir.display()))
-        };
         let dir = match File::open(&self.dir) {
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
-            opened => opened.map_err(failed)?,
+            opened => opened.map_err(|e| self.not_locked(&e))?,
         };
+        self.obtain(|| dir.try_lock())?;
+        Ok(Some(dir))
+    }
+
+    /// Attempts until it goes well, fails, or took too long.
+    fn obtain(&self, attempt: impl Fn() -> std::result::Result<(), TryLockError>) -> Result<()> {
         let deadline = Instant::now() + self.lock_timeout;
         loop {
-            match dir.try_lock() {
-                Ok(()) => return Ok(Some(dir)),
+            match attempt() {
+                Ok(()) => return Ok(()),
                 Err(TryLockError::WouldBlock) if Instant::now() < deadline => std::thread::sleep(LOCK_INTERVAL),
                 Err(TryLockError::WouldBlock) => {
                     let message = format!(
@@ -173,12 +177,16 @@ impl Records {
                     );
                     return Err(Error::new(Code::TRY_AGAIN, message));
                 }
-                Err(TryLockError::Error(e)) => return Err(failed(e)),
+                Err(TryLockError::Error(e)) => return Err(self.not_locked(&e)),
             }
         }
     }
 
-    fn read_path(path: &Path, container: &str, request: &str, cache: &Cache) -> Record {
+    fn not_locked(&self, e: &std::io::Error) -> Error {
+        Error::new(Code::IO, format!("failed to lock the directory of records {}: {e}", self.dir.display()))
+    }
+
+    fn read_path(path: &Path, container: &str, request: &str, cache: &Cache) -> Result<Record> {
         let mut record = Record { found: true, entries: Vec::new(), problems: Vec::new() };
         // Never waits: a pipe in the place of a record is damage like any other.
         match file::read(path, MAX_SIZE) {
@@ -187,9 +195,18 @@ impl Records {
                 (record.entries, record.problems) = parse(&bytes, default_ifname);
             }
             Ok(None) => record.found = false,
-            Err(e) => record.problems.push(e.to_string()),
+            Err(e) if cannot_be_one(path) => record.problems.push(e.to_string()),
+            // Too many open files, no memory, a disk that fails: the record may be whole, and what it names would be lost with it.
+            Err(e) => {
+                let message = format!(
+                    "{}: it is the record of what the container has, and nothing is changed without; try again when this node has open \
+                     files and memory left, and look at its disk (dmesg) if that does not help",
+                    e.message
+                );
+                return Err(Error::new(Code::TRY_AGAIN, message));
+            }
         }
-        record
+        Ok(record)
     }
 
     /// The containers that have a record.
@@ -261,6 +278,11 @@ fn save(path: &Path, found: bool, entries: &[Entry], new: Durability) -> Result<
         return Ok(());
     }
     file::write_atomic(path, &bytes, 0o600, Durability::Synced)
+}
+
+/// What is at `path` is no record, whatever is in it.
+fn cannot_be_one(path: &Path) -> bool {
+    path.metadata().is_ok_and(|m| !m.is_file() || m.len() > MAX_SIZE)
 }
 
 /// The interface that Multus gave the default network: what the cache says, `request` where it says that or nothing.

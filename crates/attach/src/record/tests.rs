@@ -130,6 +130,98 @@ fn a_lock_that_is_never_free_is_said() {
 }
 
 #[test]
+fn a_lock_that_cannot_be_asked_for_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("loop");
+    std::os::unix::fs::symlink("loop", &path).unwrap();
+    let records = Records::new(&path);
+    let update = || records.update("c1", "eth0", &Cache::new(dir.path()), Durability::Synced, Vec::clear);
+    let no_lock = |_| records.obtain(|| Err(TryLockError::Error(std::io::Error::from_raw_os_error(ENOLCK))));
+    for (error, errno) in [(update().unwrap_err(), ELOOP), (no_lock(()).unwrap_err(), ENOLCK)] {
+        assert_eq!(error.code, Code::IO);
+        let (named, errno) = (path.display().to_string(), format!("(os error {errno})"));
+        assert!(error.message.contains(&named) && error.message.contains(&errno), "{error}");
+    }
+}
+
+const EIO: i32 = 5;
+const EMFILE: i32 = 24;
+const ENOLCK: i32 = 37;
+const ELOOP: i32 = 40;
+
+/// It is not damage, says what to do, and names file and errno.
+fn cannot_be_read_now(error: &Error, path: &Path, errno: i32) {
+    assert_eq!(error.code, Code::TRY_AGAIN, "{error}");
+    for said in [path.display().to_string(), format!("(os error {errno})"), "try again".to_owned()] {
+        assert!(error.message.contains(&said), "{said}: {error}");
+    }
+}
+
+/// A defect that there was: it counted as damaged, and an ADD or DEL wrote it anew without what it named.
+#[test]
+fn a_record_on_a_disk_that_fails_is_not_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    let (records, cache, path) = (Records::new(dir.path()), Cache::new(dir.path()), dir.path().join("c1"));
+    // A regular file whose first page nobody has: EIO.
+    std::os::unix::fs::symlink("/proc/self/mem", &path).unwrap();
+    cannot_be_read_now(&records.read("c1", "eth0", &cache).unwrap_err(), &path, EIO);
+    let update = |change: fn(&mut Vec<Entry>)| records.update("c1", "eth0", &cache, Durability::Synced, change);
+    cannot_be_read_now(&update(Vec::clear).unwrap_err(), &path, EIO);
+    cannot_be_read_now(&update(|now| now.extend(entries())).unwrap_err(), &path, EIO);
+    assert_eq!(fs::read_link(&path).unwrap(), Path::new("/proc/self/mem"), "nothing is changed");
+}
+
+/// The limit is the whole process's, so the other tests get another process than this one.
+#[test]
+fn a_record_that_there_are_no_descriptors_for_is_not_damaged() {
+    const OWN_PROCESS: &str = "PLEXUS_TEST_OWN_PROCESS";
+    if std::env::var_os(OWN_PROCESS).is_none() {
+        let mut limited = std::process::Command::new("sh");
+        limited.args(["-c", "ulimit -n 64; exec \"$0\" \"$@\""]).arg(std::env::current_exe().unwrap());
+        limited.args(["--exact", "record::tests::a_record_that_there_are_no_descriptors_for_is_not_damaged"]);
+        let output = limited.env(OWN_PROCESS, "1").output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (records, cache, path) = (Records::new(dir.path()), Cache::new(dir.path()), dir.path().join("c1"));
+    let update = || records.update("c1", "eth0", &cache, Durability::Synced, Vec::clear);
+    records.update("c1", "eth0", &cache, Durability::Synced, |now| now.extend(entries())).unwrap();
+    let mut held: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
+    let (read, locked, synced) = (records.read("c1", "eth0", &cache), update(), records.sync("c1").unwrap().wait());
+    // One for the lock, none for the record.
+    held.pop();
+    let updated = update();
+    drop(held);
+    cannot_be_read_now(&read.unwrap_err(), &path, EMFILE);
+    cannot_be_read_now(&updated.unwrap_err(), &path, EMFILE);
+    for (error, named) in [(locked.unwrap_err(), dir.path()), (synced.unwrap_err(), &path)] {
+        assert_eq!(error.code, Code::IO);
+        let (named, errno) = (named.display().to_string(), format!("(os error {EMFILE})"));
+        assert!(error.message.contains(&named) && error.message.contains(&errno), "{error}");
+    }
+    assert_eq!(essence(&records.read("c1", "eth0", &cache).unwrap().entries), essence(&entries()), "nothing is lost");
+}
+
+#[test]
+fn the_wait_for_the_disk_ends_with_what_the_disk_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let records = Records::new(dir.path());
+    records.update("c1", "eth0", &Cache::new(dir.path()), Durability::Cached, |now| now.extend(entries())).unwrap();
+    records.sync("c1").unwrap().wait().unwrap();
+    let missing = records.sync("c2").unwrap().wait().unwrap_err();
+    assert_eq!(missing.code, Code::IO);
+    assert!(missing.message.contains(&dir.path().join("c2").display().to_string()), "{missing}");
+    assert!(records.sync("../c1").is_err());
+    // Without a thread it was done at once.
+    Syncing::Done(Ok(())).wait().unwrap();
+    assert_eq!(Syncing::Done(Err(missing.clone())).wait().unwrap_err(), missing);
+    let ended = Syncing::Thread(std::thread::spawn(|| panic!("this panic is part of the test"))).wait().unwrap_err();
+    assert!(ended.message.contains("ended early"), "{ended}");
+}
+
+#[test]
 fn multus_finds_what_it_needs() {
     let bytes = multus::write(&entries()).unwrap();
     let array: serde_json::Value = serde_json::from_slice(&bytes).unwrap();

@@ -310,6 +310,25 @@ fn a_damaged_record_without_cache_takes_the_configuration() {
     world.run(&call(Command::Del, &conf)).unwrap();
 }
 
+/// It may be whole, and what it names is still there: nothing is attached or detached on a guess.
+#[test]
+fn nothing_is_done_without_a_record_that_cannot_be_read_now() {
+    let world = World::with(THREE);
+    world.add().unwrap();
+    world.plugins.take();
+    fs::remove_file(world.record()).unwrap();
+    // A regular file whose first page nobody has: EIO.
+    std::os::unix::fs::symlink("/proc/self/mem", world.record()).unwrap();
+    let files = world.files();
+    let eth1 = Call { ifname: "eth1".into(), ..world.call(Command::Add) };
+    for call in [world.call(Command::Del), eth1, world.call(Command::Check)] {
+        let error = world.run(&call).unwrap_err();
+        assert_eq!(error.code, Code::TRY_AGAIN, "{:?}: {error}", call.command);
+        assert!(world.plugins.take().is_empty(), "{:?}", call.command);
+    }
+    assert_eq!(world.files(), files);
+}
+
 #[test]
 fn what_a_killed_process_left_goes_with_del() {
     let world = World::new();
