@@ -110,6 +110,10 @@ impl Records {
         }
         let Record { found, mut entries, .. } = Records::read_path(&path, container, request, cache)?;
         change(&mut entries);
+        // A read-only filesystem refuses to remove even what is not there.
+        if !found && entries.is_empty() && is_missing(&file::temporary(&path)) {
+            return Ok(());
+        }
         let saved = save(&path, found, &entries, new);
         drop(lock);
         saved
@@ -278,6 +282,11 @@ fn save(path: &Path, found: bool, entries: &[Entry], new: Durability) -> Result<
         return Ok(());
     }
     file::write_atomic(path, &bytes, 0o600, Durability::Synced)
+}
+
+/// There is no such file; of one that cannot be looked at that is not known.
+fn is_missing(path: &Path) -> bool {
+    path.symlink_metadata().is_err_and(|e| e.kind() == ErrorKind::NotFound)
 }
 
 /// What is at `path` is no record, whatever is in it.

@@ -197,7 +197,13 @@ impl Cache {
     /// # Errors
     /// Code 5 naming the file.
     pub fn remove(&self, network: &str, container_id: &str, ifname: &str) -> Result<()> {
-        file::remove(&self.path(network, container_id, ifname)?, Durability::Cached).map(|_| ())
+        let path = self.path(network, container_id, ifname)?;
+        let missing = |path: &Path| path.symlink_metadata().is_err_and(|e| e.kind() == io::ErrorKind::NotFound);
+        match file::remove(&path, Durability::Cached) {
+            // A read-only filesystem refuses to remove even what is not there.
+            Err(_) if missing(&path) && missing(&file::temporary(&path)) => Ok(()),
+            removed => removed.map(drop),
+        }
     }
 
     /// All cached attachments, of one container if given, sorted by file name. Files that are not cache files are passed over.

@@ -5,4 +5,5 @@
 mod article;
 mod itself;
 mod power_loss;
+mod read_only;
 mod world;
