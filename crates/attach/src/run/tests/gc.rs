@@ -95,20 +95,62 @@ fn gc_tells_each_network_what_it_has_of_a_container_that_lost_its_record() {
     world.plugins.whole.borrow_mut().clear();
     let valid = r#"[{"containerID": "c1", "ifname": "eth0"}, {"containerID": "c3", "ifname": "eth0"}]"#;
     world.run(&gc_conf(&world, valid)).unwrap();
-    let whole = world.plugins.whole.borrow();
-    let told: Vec<(String, String)> = whole
-        .iter()
-        .filter(|c| c.command == Command::Gc)
-        .map(|c| {
-            let valid = cni::chain::Attachment::list(&c.conf).unwrap().unwrap();
-            let valid: Vec<String> = valid.iter().map(|a| format!("{} {}", a.container_id, a.ifname)).collect();
-            (c.network().to_owned(), valid.join(", "))
-        })
-        .collect();
-    let expected = [("na", "c1 eth0, c3 eth0"), ("nb", "c1 net1, c3 net1, c3 net2")];
-    assert_eq!(told, expected.map(|(network, valid)| (network.to_owned(), valid.to_owned())));
+    assert_eq!(told(&world), networks([("na", "c1 eth0, c3 eth0"), ("nb", "c1 net1, c3 net1, c3 net2")]));
     assert!(!world.files().iter().any(|f| f.contains("c2")), "{:?}", world.files());
     assert!(world.files().contains(&"results/nx-c3-net1".to_owned()));
+}
+
+/// What each network was told is valid, in the order in which they were asked.
+fn told(world: &World) -> Vec<(String, String)> {
+    let whole = world.plugins.whole.borrow();
+    let gc = whole.iter().filter(|c| c.command == Command::Gc);
+    gc.map(|c| {
+        let valid = cni::chain::Attachment::list(&c.conf).unwrap().unwrap();
+        let valid: Vec<String> = valid.iter().map(|a| format!("{} {}", a.container_id, a.ifname)).collect();
+        (c.network().to_owned(), valid.join(", "))
+    })
+    .collect()
+}
+
+fn networks<const N: usize>(expected: [(&str, &str); N]) -> Vec<(String, String)> {
+    expected.map(|(network, valid)| (network.to_owned(), valid.to_owned())).into()
+}
+
+/// A record says all that its request has: a network that was configured later has nothing of it.
+#[test]
+fn gc_tells_a_later_network_nothing_of_a_container_that_has_a_record() {
+    let world = World::with(r#"{"type": "a", "name": "na"}"#);
+    world.add().unwrap();
+    world.plugins.take();
+    let mut conf = (*gc_conf(&world, r#"[{"containerID": "c1", "ifname": "eth0"}]"#).conf).clone();
+    conf.set("delegates", vec![json(r#"{"type": "a", "name": "na"}"#), json(r#"{"type": "b", "name": "nb"}"#)]);
+    world.run(&gc_conf(&world, "[]").with_conf(conf.clone())).unwrap();
+    assert_eq!(told(&world), networks([("na", "c1 eth0"), ("nb", "")]));
+    // Another request of the container, which has none, may have it.
+    world.plugins.take();
+    let valid = r#"[{"containerID": "c1", "ifname": "eth0"}, {"containerID": "c1", "ifname": "eth1"}]"#;
+    conf.set("cni.dev/valid-attachments", json(valid));
+    world.run(&gc_conf(&world, "[]").with_conf(conf)).unwrap();
+    assert_eq!(told(&world), networks([("na", "c1 eth0, c1 eth1"), ("nb", "c1 net1")]));
+}
+
+/// The cache counts for containers that are valid, and for no other: not for one whose DEL has just failed.
+#[test]
+fn gc_tells_of_the_cache_what_is_of_valid_containers() {
+    let world = World::with(r#"{"type": "a", "name": "na"}, {"type": "b", "name": "nb"}"#);
+    world.run(&Call { container_id: "c2".into(), ..world.call(Command::Add) }).unwrap();
+    // Of a position that the configuration does not give any more, and without its record: the cache alone knows of it.
+    let mut conf = world.conf.clone();
+    let delegates =
+        [r#"{"type": "a", "name": "na"}"#, r#"{"type": "x", "name": "nx"}"#, r#"{"type": "b", "name": "nb"}"#];
+    conf.set("delegates", delegates.map(json).to_vec());
+    world.run(&Call { container_id: "c3".into(), ..world.call(Command::Add) }.with_conf(conf)).unwrap();
+    fs::remove_file(world.cni_dir().join("c3")).unwrap();
+    world.plugins.take();
+    world.plugins.fail("DEL b", 5);
+    let error = world.run(&gc_conf(&world, r#"[{"containerID": "c3", "ifname": "eth0"}]"#)).unwrap_err();
+    assert!(error.message.contains("c2"), "{error}");
+    assert_eq!(told(&world), networks([("na", "c3 eth0"), ("nb", "c3 net1, c3 net2")]));
 }
 
 #[test]
