@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use cni::cache::{self, Cache};
 use cni::chain;
-use cni::conf::NetworkList;
+use cni::conf::{NetworkList, PluginConf};
 use cni::file::Durability;
 use cni::{Call, CniResult, Code, Command, Error, Json, Result};
 
@@ -177,9 +177,7 @@ impl Attach<'_> {
         }
         // An interface of that name is not ours: ours are recorded before they are made, and cached after. It was there before an ADD that was
         // refused for it. Without the namespace plugins free addresses and rules, and leave it alone.
-        let mut errors: Vec<Error> = Vec::new();
-        let nowhere = Container { id: &call.container_id, netns: "" };
-        errors.extend(performer.detach(nowhere, &attachments(&unmade)).into_iter().map(|(_, e)| e));
+        let errors = release(&performer, &call.container_id, &attachments(&unmade));
         let container = Container { id: &call.container_id, netns: &call.netns };
         let failed = performer.detach(container, &attachments(&mine));
         if lost.is_none() {
@@ -398,6 +396,25 @@ fn added_event(attached: &Attached<'_>) -> Option<Event> {
     let ips: Vec<String> = result.ips.iter().map(|ip| ip.address.to_string()).collect();
     let message = format!("Add {} [{}] from {}", attached.ifname, ips.join(" "), attached.name);
     Some(Event { warning: false, reason: "AddedInterface", message })
+}
+
+/// DEL without a namespace for what only the configuration names. Each plugin is asked, whatever became of the others: some refuse a DEL
+/// without a namespace (sbr), and the addresses are another's. A failure says no more than that there was nothing to ask about, and would
+/// come again with every DEL; only one that passes is an error.
+fn release(performer: &Performer<'_>, container: &str, attachments: &[Attachment]) -> Vec<Error> {
+    let nowhere = Container { id: container, netns: "" };
+    let single = |attachment: &Attachment, plugin: &PluginConf| {
+        let mut alone = attachment.clone();
+        alone.list.plugins = vec![plugin.clone()];
+        alone
+    };
+    let plugins: Vec<_> = attachments.iter().flat_map(|a| a.list.plugins.iter().map(|p| single(a, p))).collect();
+    let failed = performer.detach(nowhere, &plugins).into_iter().map(|(_, e)| e);
+    let (again, passed_over): (Vec<_>, Vec<_>) = failed.partition(|e| e.code == Code::TRY_AGAIN);
+    for error in passed_over {
+        tracing::warn!("{container}: not recorded, and a plugin that was asked to be sure failed: {error}");
+    }
+    again
 }
 
 fn attachments(entries: &[Entry]) -> Vec<Attachment> {

@@ -141,3 +141,23 @@ fn what_multus_attached_is_deleted() {
     assert!(whole[1].args.contains("K8S_POD_NAME=web"));
     assert_eq!(world.files(), [""; 0]);
 }
+
+/// A defect that there was: sbr fails without a namespace, so no DEL after an undone ADD ever succeeded, and no plugin before it was asked.
+#[test]
+fn a_plugin_that_fails_where_nothing_is_recorded_does_not_hold_the_pod() {
+    let world =
+        World::with(r#"{"name": "n", "plugins": [{"type": "a"}, {"type": "sbr"}]}, {"name": "m", "type": "b"}"#);
+    world.plugins.fail("DEL sbr", 999);
+    world.del().unwrap();
+    assert_eq!(world.plugins.take(), ["DEL b m net1", "DEL sbr n eth0", "DEL a n eth0"]);
+    // What passes is worth another DEL.
+    world.plugins.fail("DEL a", 11);
+    assert_eq!(world.del().unwrap_err().code, Code::TRY_AGAIN);
+    assert_eq!(world.plugins.take().len(), 3);
+    // What is recorded is another matter: it was made.
+    world.plugins.heal();
+    world.add().unwrap();
+    world.plugins.fail("DEL sbr", 999);
+    world.del().unwrap_err();
+    assert!(world.record().exists());
+}
