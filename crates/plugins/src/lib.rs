@@ -4,6 +4,7 @@
 //! reached through [`cni::Invoke`], so a plugin does not know whether its delegate is compiled in or a program.
 
 mod bridge;
+mod dns;
 #[doc(hidden)]
 pub mod files;
 mod flannel;

@@ -6,6 +6,7 @@ use netlink::{Link, LinkKind, Mac, MacvlanMode, Netns, NewLink, Rtnl};
 use rustix::io::Errno;
 use serde::Deserialize;
 
+use crate::dns::RawDns;
 use crate::interface::{self, Made, Plan, Settings, Target, check};
 use crate::{Plugin, every, ipam, kernel};
 
@@ -25,7 +26,7 @@ struct Raw {
     bcqueuelen: u32,
     /// Not a key of the reference: without it, addresses from IPAM do not wait for duplicate address detection.
     enabledad: bool,
-    dns: Dns,
+    dns: Option<RawDns>,
     runtime_config: RawMac,
 }
 
@@ -48,7 +49,7 @@ struct Conf {
     link_in_container: bool,
     bc_queue_len: Option<u32>,
     dad: bool,
-    dns: Dns,
+    dns: Option<Dns>,
     layer3: bool,
 }
 
@@ -72,7 +73,7 @@ impl Conf {
             link_in_container: raw.link_in_container,
             bc_queue_len: (raw.bcqueuelen != 0).then_some(raw.bcqueuelen),
             dad: raw.enabledad,
-            dns: raw.dns,
+            dns: raw.dns.and_then(RawDns::set),
             layer3: ipam::delegate(call)?.is_some(),
             master: Some(raw.master).filter(|m| !m.is_empty()),
         })
@@ -129,8 +130,8 @@ impl Plugin for Macvlan {
             sandbox: call.netns.clone(),
             ..Interface::default()
         });
-        if !conf.dns.is_empty() {
-            result.dns = conf.dns;
+        if let Some(dns) = conf.dns {
+            result.dns = dns;
         }
         made.keep();
         lease.map(ipam::Lease::keep);

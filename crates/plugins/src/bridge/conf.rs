@@ -7,6 +7,7 @@ use cni::{Call, Dns, Error, Json, Result};
 use netlink::{Mac, VlanOnPort};
 use serde::Deserialize;
 
+use crate::dns::RawDns;
 use crate::{interface, ipam};
 
 /// The keys as they stand in the document.
@@ -42,16 +43,6 @@ pub(super) struct Trunk {
     #[serde(rename = "maxID")]
     max: Option<i64>,
     id: Option<i64>,
-}
-
-/// An empty list is a setting, as the reference has it.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct RawDns {
-    nameservers: Option<Vec<String>>,
-    domain: String,
-    search: Option<Vec<String>>,
-    options: Option<Vec<String>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -149,7 +140,7 @@ impl Conf {
             dad: raw.enabledad,
             disable_container_interface: raw.disable_container_interface,
             isolated: raw.port_isolation,
-            dns: raw.dns.and_then(dns),
+            dns: raw.dns.and_then(RawDns::set),
             mac: requested_mac(call, &raw.runtime_config.mac, &raw.args.cni.mac)?,
             layer3,
             bridge,
@@ -172,16 +163,6 @@ fn requested_mac(call: &Call, runtime_config: &str, args: &str) -> Result<Option
     ];
     let chosen = candidates.into_iter().find(|(_, value)| !value.is_empty());
     chosen.map(|(key, value)| interface::mac(key, value)).transpose()
-}
-
-fn dns(raw: RawDns) -> Option<Dns> {
-    let set = raw.nameservers.is_some() || raw.search.is_some() || raw.options.is_some() || !raw.domain.is_empty();
-    set.then(|| Dns {
-        nameservers: raw.nameservers.unwrap_or_default(),
-        domain: raw.domain,
-        search: raw.search.unwrap_or_default(),
-        options: raw.options.unwrap_or_default(),
-    })
 }
 
 /// What `vlan`, `vlanTrunk` and `preserveDefaultVlan` mean for the port.
