@@ -86,10 +86,11 @@ impl Plugin for Bridge {
             let gateways = gateway::complete(&conf, &mut result);
             let plan = Plan::new(&result, CONTAINER)?;
             plan.check_mtu(Some(pair.host.mtu))?;
+            // The container's part fails more easily (a route by a gateway that cannot be reached), and the bridge's address stays.
+            configure(call, &netns, &pair, &plan, &conf)?;
             if let Some(vlan) = host_layer3(&mut rtnl, &conf, &bridge, &gateways)? {
                 result.interfaces.push(vlan);
             }
-            configure(call, &netns, &pair, &plan, &conf)?;
         } else if !conf.disable_container_interface {
             inside_pair(call, &netns, &pair, interface::set_up)?;
         }
