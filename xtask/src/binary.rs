@@ -53,12 +53,19 @@ fn build_with(features: &[&str]) -> Result<PathBuf> {
     compile("plexus-node", command.env("RUSTFLAGS", "-C target-feature=+crt-static"))
 }
 
-/// Builds this tool optimised, for what it measures itself, and returns its path.
+/// Builds this tool optimised, for what it measures itself, and returns its path. With musl, where it is to be had: glibc's `posix_spawn` asks the
+/// kernel for the disposition of all 64 signals before each `execve`, 0.05 ms that no runtime spends (Go's `forkExec` does not), in every call measured.
 ///
 /// # Errors
 /// If it does not compile.
 pub(crate) fn build_optimised_tool() -> Result<PathBuf> {
-    compile("xtask", cargo().args(["--profile", "quick"]))
+    let musl = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
+    let mut command = cargo();
+    command.args(["--profile", "quick"]);
+    if need_target(&musl).is_ok() {
+        command.args(["--target", &musl]);
+    }
+    compile("xtask", &mut command)
 }
 
 /// `cargo build` of the package's program of the same name.

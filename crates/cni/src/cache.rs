@@ -290,7 +290,8 @@ fn in_file(e: Error, path: &Path) -> Error {
 /// Go writes these characters, which in JSON stand in strings only, so that the text can be put into HTML.
 fn escape(json: String) -> String {
     const SPECIAL: [char; 5] = ['<', '>', '&', '\u{2028}', '\u{2029}'];
-    if !json.contains(SPECIAL) {
+    // Nearly always there is none, and by bytes that is known at a fraction of the price; E2 begins the last two, and others.
+    if !json.bytes().any(|b| matches!(b, b'<' | b'>' | b'&' | 0xe2)) {
         return json;
     }
     let mut escaped = String::with_capacity(json.len() + 64);
