@@ -400,7 +400,7 @@ fn added_event(attached: &Attached<'_>) -> Option<Event> {
 
 /// DEL without a namespace for what only the configuration names. Each plugin is asked, whatever became of the others: some refuse a DEL
 /// without a namespace (sbr), and the addresses are another's. A failure says no more than that there was nothing to ask about, and would
-/// come again with every DEL; only one that passes is an error.
+/// come again with every DEL; only one that passes, or of a disk that cannot tell whether there is something, is an error.
 fn release(performer: &Performer<'_>, container: &str, attachments: &[Attachment]) -> Vec<Error> {
     let nowhere = Container { id: container, netns: "" };
     let single = |attachment: &Attachment, plugin: &PluginConf| {
@@ -410,7 +410,7 @@ fn release(performer: &Performer<'_>, container: &str, attachments: &[Attachment
     };
     let plugins: Vec<_> = attachments.iter().flat_map(|a| a.list.plugins.iter().map(|p| single(a, p))).collect();
     let failed = performer.detach(nowhere, &plugins).into_iter().map(|(_, e)| e);
-    let (again, passed_over): (Vec<_>, Vec<_>) = failed.partition(|e| e.code == Code::TRY_AGAIN);
+    let (again, passed_over): (Vec<_>, Vec<_>) = failed.partition(|e| [Code::TRY_AGAIN, Code::IO].contains(&e.code));
     for error in passed_over {
         tracing::warn!("{container}: not recorded, and a plugin that was asked to be sure failed: {error}");
     }
