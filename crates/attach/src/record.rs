@@ -199,7 +199,7 @@ impl Records {
                 (record.entries, record.problems) = parse(&bytes, default_ifname);
             }
             Ok(None) => record.found = false,
-            Err(e) if cannot_be_one(path) => record.problems.push(e.to_string()),
+            Err(e) if file::is_other(path, MAX_SIZE) => record.problems.push(e.to_string()),
             // Too many open files, no memory, a disk that fails: the record may be whole, and what it names would be lost with it.
             Err(e) => {
                 let message = format!(
@@ -287,11 +287,6 @@ fn save(path: &Path, found: bool, entries: &[Entry], new: Durability) -> Result<
 /// There is no such file; of one that cannot be looked at that is not known.
 fn is_missing(path: &Path) -> bool {
     path.symlink_metadata().is_err_and(|e| e.kind() == ErrorKind::NotFound)
-}
-
-/// What is at `path` is no record, whatever is in it.
-fn cannot_be_one(path: &Path) -> bool {
-    path.metadata().is_ok_and(|m| !m.is_file() || m.len() > MAX_SIZE)
 }
 
 /// The interface that Multus gave the default network: what the cache says, `request` where it says that or nothing.

@@ -209,13 +209,23 @@ impl Cache {
     /// All cached attachments, of one container if given, sorted by file name. Files that are not cache files are passed over.
     ///
     /// # Errors
-    /// If the directory is there but cannot be read.
+    /// If the directory is there but cannot be read; code 11 if a file cannot be read now (no descriptors or memory left, a disk that fails): a GC
+    /// that did not know of its attachment would free what it has.
     pub fn attachments(&self, container_id: Option<&str>) -> Result<Vec<Entry>> {
-        let read = |path: PathBuf| document(&path).ok().flatten().and_then(|d| entry(&d).ok().flatten());
         let wanted = |e: &Entry| {
             container_id.is_none_or(|id| e.container_id == id) && !e.ifname.is_empty() && !e.network.is_empty()
         };
-        Ok(self.files(container_id)?.into_iter().filter_map(read).filter(wanted).collect())
+        let mut found = Vec::new();
+        for path in self.files(container_id)? {
+            let bytes = match file::read(&path, LIMIT) {
+                Ok(bytes) => bytes.unwrap_or_default(),
+                Err(_) if file::is_other(&path, LIMIT) => continue,
+                Err(e) => return Err(unreadable(e, &path)),
+            };
+            let read = Json::parse(&bytes).ok().and_then(|document| entry(&document).ok().flatten());
+            found.extend(read.filter(wanted));
+        }
+        Ok(found)
     }
 
     /// Removes the files of a container that are empty. They lost their content with the machine's power, and say nothing of any attachment.
@@ -281,6 +291,12 @@ fn entry(document: &Json) -> Result<Option<Entry>> {
         capability_args: read.capability_args.unwrap_or(Json::Null),
         result: read.result.unwrap_or(Json::Null),
     }))
+}
+
+fn unreadable(e: Error, path: &Path) -> Error {
+    let remedy =
+        "try again when this node has open files and memory left, and look at its disk (dmesg) if that does not help";
+    in_file(Error::new(Code::TRY_AGAIN, format!("{}; {remedy}", e.message)), path)
 }
 
 fn in_file(e: Error, path: &Path) -> Error {

@@ -185,6 +185,13 @@ pub fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
     }
 }
 
+/// What is at `path` can never be [`read`] with this `limit`: it is no regular file, or too long. Any other failure to read may pass (no descriptors, no
+/// memory, a disk that fails), and says nothing about the content.
+#[must_use]
+pub fn is_other(path: &Path, limit: u64) -> bool {
+    path.metadata().is_ok_and(|m| !m.is_file() || m.len() > limit)
+}
+
 /// Makes a directory and its parents, the last one with the permissions `mode`; succeeds if it is there.
 ///
 /// # Errors

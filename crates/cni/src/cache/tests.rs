@@ -193,3 +193,25 @@ proptest! {
         let _ = cache.attachments(None);
     }
 }
+
+/// A defect that there was: GC did not know of the attachment, and told plugins that it was not valid.
+#[test]
+fn a_file_that_cannot_be_read_now_is_not_passed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = Cache::new(dir.path());
+    let path = cache.path("net", "c1", "eth0").unwrap();
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    // What can never be one.
+    std::fs::create_dir(cache.path("net", "c1", "eth1").unwrap()).unwrap();
+    assert_eq!(cache.attachments(None).unwrap().len(), 0);
+    // A regular file whose first page nobody has: EIO.
+    std::os::unix::fs::symlink("/proc/self/mem", &path).unwrap();
+    for container in [None, Some("c1")] {
+        let error = cache.attachments(container).unwrap_err();
+        assert_eq!(error.code, Code::TRY_AGAIN, "{error}");
+        for said in [path.display().to_string(), "os error 5".to_owned(), "try again".to_owned()] {
+            assert!(error.message.contains(&said), "{said}: {error}");
+        }
+    }
+    assert_eq!(cache.attachments(Some("c2")).unwrap().len(), 0, "it is not of this container");
+}
