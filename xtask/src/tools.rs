@@ -65,7 +65,8 @@ pub(crate) fn need(tools: &[Tool]) -> Result<()> {
         bail!("missing programs: {}; install them (Debian's packages: {list})", names.join(", "));
     }
     root("installing missing programs")?;
-    println!("  installing with apt-get: {}", term::bold(&list));
+    // Not on stdout, where callers of `cargo xtask image` read the file's name.
+    eprintln!("  installing with apt-get: {}", term::bold(&list));
     // The package lists of a fresh machine are empty or old: fetched only when needed.
     if install(&packages).is_err() {
         shell::capture(Command::new("apt-get").args(["-q", "update"]))?;
