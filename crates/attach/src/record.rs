@@ -110,10 +110,6 @@ impl Records {
         }
         let Record { found, mut entries, .. } = Records::read_path(&path, container, request, cache)?;
         change(&mut entries);
-        // A read-only filesystem refuses to remove even what is not there.
-        if !found && entries.is_empty() && is_missing(&file::temporary(&path)) {
-            return Ok(());
-        }
         let saved = save(&path, found, &entries, new);
         drop(lock);
         saved
@@ -203,11 +199,10 @@ impl Records {
             // Too many open files, no memory, a disk that fails: the record may be whole, and what it names would be lost with it.
             Err(e) => {
                 let message = format!(
-                    "{}: it is the record of what the container has, and nothing is changed without; try again when this node has open \
-                     files and memory left, and look at its disk (dmesg) if that does not help",
+                    "{}: it is the record of what the container has, and nothing is changed without",
                     e.message
                 );
-                return Err(Error::new(Code::TRY_AGAIN, message));
+                return Err(file::not_now(Error { message, ..e }));
             }
         }
         Ok(record)
@@ -282,11 +277,6 @@ fn save(path: &Path, found: bool, entries: &[Entry], new: Durability) -> Result<
         return Ok(());
     }
     file::write_atomic(path, &bytes, 0o600, Durability::Synced)
-}
-
-/// There is no such file; of one that cannot be looked at that is not known.
-fn is_missing(path: &Path) -> bool {
-    path.symlink_metadata().is_err_and(|e| e.kind() == ErrorKind::NotFound)
 }
 
 /// The interface that Multus gave the default network: what the cache says, `request` where it says that or nothing.

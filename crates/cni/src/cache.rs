@@ -197,13 +197,7 @@ impl Cache {
     /// # Errors
     /// Code 5 naming the file.
     pub fn remove(&self, network: &str, container_id: &str, ifname: &str) -> Result<()> {
-        let path = self.path(network, container_id, ifname)?;
-        let missing = |path: &Path| path.symlink_metadata().is_err_and(|e| e.kind() == io::ErrorKind::NotFound);
-        match file::remove(&path, Durability::Cached) {
-            // A read-only filesystem refuses to remove even what is not there.
-            Err(_) if missing(&path) && missing(&file::temporary(&path)) => Ok(()),
-            removed => removed.map(drop),
-        }
+        file::remove(&self.path(network, container_id, ifname)?, Durability::Cached).map(|_| ())
     }
 
     /// All cached attachments, of one container if given, sorted by file name. Files that are not cache files are passed over.
@@ -220,7 +214,7 @@ impl Cache {
             let bytes = match file::read(&path, LIMIT) {
                 Ok(bytes) => bytes.unwrap_or_default(),
                 Err(_) if file::is_other(&path, LIMIT) => continue,
-                Err(e) => return Err(unreadable(e, &path)),
+                Err(e) => return Err(in_file(file::not_now(e), &path)),
             };
             let read = Json::parse(&bytes).ok().and_then(|document| entry(&document).ok().flatten());
             found.extend(read.filter(wanted));
@@ -293,12 +287,6 @@ fn entry(document: &Json) -> Result<Option<Entry>> {
     }))
 }
 
-fn unreadable(e: Error, path: &Path) -> Error {
-    let remedy =
-        "try again when this node has open files and memory left, and look at its disk (dmesg) if that does not help";
-    in_file(Error::new(Code::TRY_AGAIN, format!("{}; {remedy}", e.message)), path)
-}
-
 fn in_file(e: Error, path: &Path) -> Error {
     e.context(format!("cached result \"{}\"", path.display()))
 }
@@ -306,8 +294,7 @@ fn in_file(e: Error, path: &Path) -> Error {
 /// Go writes these characters, which in JSON stand in strings only, so that the text can be put into HTML.
 fn escape(json: String) -> String {
     const SPECIAL: [char; 5] = ['<', '>', '&', '\u{2028}', '\u{2029}'];
-    // Nearly always there is none, and by bytes that is known at a fraction of the price; E2 begins the last two, and others.
-    if !json.bytes().any(|b| matches!(b, b'<' | b'>' | b'&' | 0xe2)) {
+    if !json.contains(SPECIAL) {
         return json;
     }
     let mut escaped = String::with_capacity(json.len() + 64);

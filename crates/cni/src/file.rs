@@ -148,6 +148,10 @@ pub fn remove(path: &Path, durability: Durability) -> Result<bool> {
         match fs::remove_file(name) {
             Ok(()) => found = name == path,
             Err(e) if is_missing(&e) => {}
+            // A read-only filesystem refuses to remove even what is not there.
+            Err(e)
+                if e.kind() == io::ErrorKind::ReadOnlyFilesystem
+                    && name.symlink_metadata().is_err_and(|e| is_missing(&e)) => {}
             Err(e) => return Err(failed("remove", name, &e)),
         }
     }
@@ -190,6 +194,14 @@ pub fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
 #[must_use]
 pub fn is_other(path: &Path, limit: u64) -> bool {
     path.metadata().is_ok_and(|m| !m.is_file() || m.len() > limit)
+}
+
+/// The error of a [`read`] of what may be whole, for callers that do nothing without it: code 11, and what to do.
+#[must_use]
+pub fn not_now(e: Error) -> Error {
+    let remedy =
+        "try again when this node has open files and memory left, and look at its disk (dmesg) if that does not help";
+    Error { code: Code::TRY_AGAIN, message: format!("{}; {remedy}", e.message), ..e }
 }
 
 /// Makes a directory and its parents, the last one with the permissions `mode`; succeeds if it is there.

@@ -110,14 +110,6 @@ fn same_key(a: &str, b: &str) -> bool {
             c => c.to_ascii_uppercase(),
         }
     }
-    // Every member of a configuration is compared with every key that is looked for: most differ in the first letter.
-    if let ([x, ..], [y, ..]) = (a.as_bytes(), b.as_bytes())
-        && x.is_ascii()
-        && y.is_ascii()
-        && !x.eq_ignore_ascii_case(y)
-    {
-        return false;
-    }
     a.eq_ignore_ascii_case(b) || (a.is_ascii() != b.is_ascii() && a.chars().map(fold).eq(b.chars().map(fold)))
 }
 

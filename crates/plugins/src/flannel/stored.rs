@@ -96,11 +96,7 @@ impl<'a> Files<'a> {
     /// Removes what a killed ADD may have left of a file that it did not finish.
     pub(super) fn clean(&self) -> Result<()> {
         for path in [&self.own, &self.shared] {
-            let left = file::temporary(path);
-            // A read-only filesystem refuses to remove even what is not there.
-            if left.symlink_metadata().is_ok() {
-                file::remove(&left, DURABILITY)?;
-            }
+            file::remove(&file::temporary(path), DURABILITY)?;
         }
         Ok(())
     }
