@@ -237,7 +237,7 @@ impl Records {
 /// Reads a record's bytes: the entries that can be read, and why the others cannot. `default_ifname` tells which interface the runtime had
 /// asked for, given the default network's name; it is asked only where Multus wrote the record.
 #[must_use]
-pub fn parse(bytes: &[u8], default_ifname: impl Fn(&str) -> String) -> (Vec<Entry>, Vec<String>) {
+pub fn parse(bytes: &[u8], default_ifname: impl Fn(&str) -> Result<String>) -> (Vec<Entry>, Vec<String>) {
     multus::read(bytes, default_ifname)
 }
 
@@ -280,14 +280,17 @@ fn save(path: &Path, found: bool, entries: &[Entry], new: Durability) -> Result<
 }
 
 /// The interface that Multus gave the default network: what the cache says, `request` where it says that or nothing.
-fn default_ifname(cache: &Cache, container: &str, network: &str, request: &str) -> String {
-    let cached = cache.attachments(Some(container)).unwrap_or_default();
+///
+/// # Errors
+/// If a cache file cannot be read now: it may be the one that says.
+fn default_ifname(cache: &Cache, container: &str, network: &str, request: &str) -> Result<String> {
+    let cached = cache.attachments(Some(container))?;
     let mut names = cached.into_iter().filter(|e| e.network == network).map(|e| e.ifname);
     let mut first = None;
     if names.by_ref().inspect(|n| _ = first.get_or_insert(n.clone())).any(|n| n == request) {
-        return request.to_owned();
+        return Ok(request.to_owned());
     }
-    first.unwrap_or_else(|| request.to_owned())
+    Ok(first.unwrap_or_else(|| request.to_owned()))
 }
 
 /// The list as one document: with the plugins of drop-in files, which its bytes lack.

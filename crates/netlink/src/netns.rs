@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags, fstat, fstatfs, open};
 use rustix::io::Errno;
@@ -29,7 +30,7 @@ const STACK: usize = 1024 * 1024;
 /// An open network namespace. Identity is device and inode, not the path.
 #[derive(Debug)]
 pub struct Netns {
-    file: File,
+    file: Arc<File>,
     path: PathBuf,
 }
 
@@ -40,6 +41,15 @@ impl Netns {
     /// `ENOENT` if nothing is there; `EINVAL` if what is there is not a network namespace.
     pub fn open(path: impl AsRef<Path>) -> Result<Netns> {
         let path = path.as_ref();
+        if let Some(file) = pool::opened(path) {
+            return Ok(Netns { file, path: path.to_owned() });
+        }
+        let opened = Netns::open_new(path)?;
+        pool::keep_opened(path, &opened.file);
+        Ok(opened)
+    }
+
+    fn open_new(path: &Path) -> Result<Netns> {
         let failed = |e, words: String| Error {
             kernel: words,
             ..Error::new("open network namespace", path.display().to_string(), e)
@@ -58,7 +68,7 @@ impl Netns {
         if kind >= 0 && kind != libc::CLONE_NEWNET {
             return Err(failed(Errno::INVAL, "this is a namespace of another kind, not a network namespace".into()));
         }
-        Ok(Netns { file: file.into(), path: path.to_owned() })
+        Ok(Netns { file: Arc::new(file.into()), path: path.to_owned() })
     }
 
     /// A new, empty network namespace without a name: it lives as long as handles to it and what runs or stands in it. Its path leads
@@ -85,20 +95,29 @@ impl Netns {
     /// # Errors
     /// If /proc is not mounted.
     pub fn current() -> Result<Netns> {
+        if let Some(file) = pool::current() {
+            return Ok(Netns { file, path: CURRENT.into() });
+        }
+        let current = Netns::open_current()?;
+        pool::set_current(&current.file);
+        Ok(current)
+    }
+
+    fn open_current() -> Result<Netns> {
         // A new socket is in the thread's namespace and opens it for a fraction of what /proc takes, which first has to make the entries of a
         // process that it has not been asked about. It needs CAP_NET_ADMIN.
         let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None);
-        let Ok(socket) = socket else { return Netns::open(CURRENT) };
+        let Ok(socket) = socket else { return Netns::open_new(CURRENT.as_ref()) };
         #[expect(unsafe_code, reason = "ioctl")]
         // SAFETY: the descriptor is open, and this request takes no argument.
         let opened = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCGSKNS) };
         if opened < 0 {
-            return Netns::open(CURRENT);
+            return Netns::open_new(CURRENT.as_ref());
         }
         #[expect(unsafe_code, reason = "a descriptor from ioctl")]
         // SAFETY: the kernel has just opened it for us, close-on-exec, and nobody else has it.
         let file = unsafe { OwnedFd::from_raw_fd(opened) };
-        Ok(Netns { file: file.into(), path: CURRENT.into() })
+        Ok(Netns { file: Arc::new(file.into()), path: CURRENT.into() })
     }
 
     /// The path it was opened by.
@@ -140,7 +159,9 @@ impl Netns {
 
     /// Moves the calling thread into it.
     fn enter(&self) -> Result<(), Errno> {
-        rustix::thread::move_into_link_name_space(self.file.as_fd(), Some(LinkNameSpaceType::Network))
+        rustix::thread::move_into_link_name_space(self.file.as_fd(), Some(LinkNameSpaceType::Network))?;
+        pool::set_current(&self.file);
+        Ok(())
     }
 
     /// An rtnetlink socket that talks to this namespace, usable from any thread.
@@ -157,10 +178,22 @@ impl Netns {
     /// # Errors
     /// As [`Netns::rtnl`].
     pub fn with_rtnl<T>(&self, f: impl FnOnce(&mut Rtnl) -> T) -> Result<T> {
+        self.with_socket(Netns::rtnl, f)
+    }
+
+    /// As [`Netns::with_rtnl`], for the calling thread's namespace.
+    ///
+    /// # Errors
+    /// As [`Netns::current`] and [`Rtnl::open`].
+    pub fn with_rtnl_here<T>(f: impl FnOnce(&mut Rtnl) -> T) -> Result<T> {
+        Netns::current()?.with_socket(|_| Rtnl::open(), f)
+    }
+
+    fn with_socket<T>(&self, open: impl FnOnce(&Netns) -> Result<Rtnl>, f: impl FnOnce(&mut Rtnl) -> T) -> Result<T> {
         let id = self.id();
         let mut rtnl = match id.and_then(pool::take) {
             Some(kept) => kept,
-            None => self.rtnl()?,
+            None => open(self)?,
         };
         let done = f(&mut rtnl);
         if let Some(id) = id {

@@ -3,6 +3,7 @@
 pub(crate) mod address;
 pub(crate) mod link;
 pub(crate) mod neighbour;
+pub(crate) mod netconf;
 pub(crate) mod route;
 pub(crate) mod rule;
 

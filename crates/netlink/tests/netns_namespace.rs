@@ -1,6 +1,6 @@
 //! Namespace handles and sysctls on the real kernel.
 
-use plexus_netlink::{Netns, sysctl};
+use plexus_netlink::{LinkKind, Netns, NewLink, Pool, Rtnl, sysctl};
 use rustix::io::Errno;
 use testkit::Namespace;
 
@@ -66,5 +66,67 @@ fn keys_that_lead_elsewhere_are_refused() {
     for key in ["", "/etc/hostname", "../../etc/hostname", "net/../../version", "net/ipv4\0", "."] {
         assert!(sysctl::get(key).unwrap_err().is(Errno::INVAL), "{key:?}");
         assert!(sysctl::set(key, "x").unwrap_err().is(Errno::INVAL), "{key:?}");
+    }
+}
+
+#[test]
+fn a_pool_keeps_what_was_opened_and_knows_where_the_thread_is() {
+    if !testkit::have_root() {
+        return testkit::skip_or_fail("netns", "needs root");
+    }
+    let (first, second) = (Namespace::new(), Namespace::new());
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("pod");
+    let show = |namespace: &Namespace| {
+        let _ = std::fs::remove_file(&path);
+        std::os::unix::fs::symlink(namespace.path(), &path).unwrap();
+    };
+    let open = || Netns::open(&path).unwrap();
+    let home = Netns::current().unwrap();
+    {
+        let _pool = Pool::new();
+        show(&first);
+        let pod = open();
+        show(&second);
+        assert!(open().is_same(first.netns()), "a path leads where it led first");
+        let inside = |netns: &Netns| Netns::current().unwrap().is_same(netns);
+        assert!(inside(&home) && !pod.is_current());
+        pod.run(|| {
+            assert!(inside(&pod) && pod.is_current());
+            second.netns().run(|| assert!(inside(second.netns()))).unwrap();
+            assert!(inside(&pod) && !home.is_current());
+        })
+        .unwrap();
+        assert!(inside(&home));
+        let panicked = std::panic::catch_unwind(|| pod.run(|| panic!("inside")));
+        assert!(panicked.is_err() && inside(&home));
+        // Sockets too are of the namespace that they are asked for, whoever had them before.
+        pod.with_rtnl(|rtnl| rtnl.add_link(&NewLink::new("only-here", LinkKind::Bridge { vlan_filtering: false })))
+            .unwrap()
+            .unwrap();
+        let seen = |rtnl: &mut Rtnl| rtnl.link("only-here").is_ok();
+        for _ in 0..2 {
+            assert!(pod.with_rtnl(seen).unwrap() && !Netns::with_rtnl_here(seen).unwrap());
+            assert!(pod.run(|| Netns::with_rtnl_here(seen).unwrap()).unwrap());
+        }
+    }
+    assert!(open().is_same(second.netns()), "and without a pool where it leads now");
+}
+
+#[test]
+fn forwarding_is_what_the_kernel_says() {
+    if !testkit::have_root() {
+        return testkit::skip_or_fail("netns", "needs root");
+    }
+    let namespace = Namespace::new();
+    for (ipv4, key) in [(true, "net.ipv4.ip_forward"), (false, "net.ipv6.conf.all.forwarding")] {
+        for value in ["1", "0"] {
+            namespace.sh(&format!("sysctl -w {key}={value}"));
+            assert_eq!(
+                namespace.netns().with_rtnl(|rtnl| rtnl.forwards(ipv4)).unwrap().unwrap(),
+                value == "1",
+                "{key}"
+            );
+        }
     }
 }

@@ -32,7 +32,6 @@ impl Meta {
         let exec = Exec { timeout: config.delegate_timeout, prepare };
         let in_process = if config.in_process { InProcess::Auto } else { InProcess::Never };
         let delegates = NodePlugins::new(Registry::new(in_process, &exec), in_process);
-        let _sockets = netlink::Pool::new();
         let kubernetes = kubernetes::connect(&config);
         let attach = Attach {
             config: &config,

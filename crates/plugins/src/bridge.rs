@@ -34,86 +34,7 @@ impl Plugin for Bridge {
     }
 
     fn add(&self, call: &Call, delegates: &dyn Invoke) -> Result<CniResult> {
-        let conf = Conf::read(call)?;
-        interface::expressible(call, conf.layer3)?;
-        let masquerade = masquerade(call, &conf.masquerade_backend);
-        if conf.layer3 && conf.masquerade {
-            masquerade.validate()?;
-        }
-        if conf.spoof_check {
-            spoofcheck::validate(&call.container_id, &call.ifname)?;
-        }
-        let netns = interface::open_netns(call)?;
-        let mut rtnl = Rtnl::open().map_err(kernel)?;
-        let addresses = || if conf.layer3 { ipam::validate(call, delegates) } else { Ok(()) };
-        let bridge = host::ensure_bridge(&mut rtnl, &conf, addresses)?;
-        let mut host_name = String::new();
-        let pair = host::create_pair(&mut rtnl, call, &conf, &netns, &bridge, &mut host_name)?;
-        // On a failure the variables below are dropped in reverse: the link goes before its addresses are free for another.
-        let lease;
-        let spoof = SpoofRules { call, kept: !conf.spoof_check };
-        let made = Made::new(&host_name, None);
-        let container = pair.mac.to_string();
-        host::set_up_port(&mut rtnl, &conf, &pair.host)?;
-        if conf.spoof_check {
-            spoofcheck::setup(&host_name, &container, &call.container_id, &call.ifname)?;
-        }
-        let mut result = CniResult::empty(call.version()?);
-        let mtu = |value: u32| (result.version >= Version::V1_1_0).then_some(u64::from(value));
-        let interfaces = vec![
-            Interface { name: bridge.name.clone(), mtu: mtu(bridge.mtu), ..Interface::default() },
-            Interface {
-                name: host_name.clone(),
-                mac: pair.host.mac.map(|m| m.to_string()).unwrap_or_default(),
-                mtu: mtu(pair.host.mtu),
-                ..Interface::default()
-            },
-            Interface {
-                name: call.ifname.clone(),
-                mac: container,
-                mtu: mtu(pair.host.mtu),
-                sandbox: call.netns.clone(),
-                ..Interface::default()
-            },
-        ];
-        result.interfaces = interfaces;
-        lease = if conf.layer3 { Some(ipam::acquire(call, delegates)?) } else { None };
-        if let Some(lease) = &lease {
-            let ipam = lease.result();
-            result.ips.clone_from(&ipam.ips);
-            result.routes.clone_from(&ipam.routes);
-            result.dns.clone_from(&ipam.dns);
-            let gateways = gateway::complete(&conf, &mut result);
-            let plan = Plan::new(&result, CONTAINER)?;
-            plan.check_mtu(Some(pair.host.mtu))?;
-            // The container's part fails more easily (a route by a gateway that cannot be reached), and the bridge's address stays.
-            configure(call, &netns, &pair, &plan, &conf)?;
-            if let Some(vlan) = host_layer3(&mut rtnl, &conf, &bridge, &gateways)? {
-                result.interfaces.push(vlan);
-            }
-        } else if !conf.disable_container_interface {
-            inside_pair(call, &netns, &pair, interface::set_up)?;
-        }
-        if !conf.disable_container_interface {
-            host::wait_for_port(&mut rtnl, &pair.host)?;
-        }
-        // The first port may have changed the MAC address of a bridge that we did not make, and any port its MTU.
-        let bridge = rtnl.link_by_index(bridge.index).map_err(kernel)?;
-        host::warn_of_mtu(&bridge, &conf);
-        result.interfaces[0].mac = bridge.mac.map(|m| m.to_string()).unwrap_or_default();
-        result.interfaces[0].mtu = result.interfaces[0].mtu.map(|_| u64::from(bridge.mtu));
-        if let Some(dns) = conf.dns {
-            result.dns = dns;
-        }
-        if conf.layer3 && conf.masquerade {
-            // The last step that can fail, and one transaction, so that nothing need undo it.
-            let addresses: Vec<_> = result.ips.iter().map(|ip| ip.address).collect();
-            masquerade.setup(&addresses)?;
-        }
-        made.keep();
-        spoof.keep();
-        lease.map(ipam::Lease::keep);
-        Ok(result)
+        interface::on_host(|rtnl| add(rtnl, call, delegates))
     }
 
     fn del(&self, call: &Call, delegates: &dyn Invoke) -> Result<()> {
@@ -152,6 +73,89 @@ impl Plugin for Bridge {
         };
         every([ipam::gc(call, delegates), rules()])
     }
+}
+
+/// ADD, with a socket of the host's namespace.
+fn add(rtnl: &mut Rtnl, call: &Call, delegates: &dyn Invoke) -> Result<CniResult> {
+    let conf = Conf::read(call)?;
+    interface::expressible(call, conf.layer3)?;
+    let masquerade = masquerade(call, &conf.masquerade_backend);
+    if conf.layer3 && conf.masquerade {
+        masquerade.validate()?;
+    }
+    if conf.spoof_check {
+        spoofcheck::validate(&call.container_id, &call.ifname)?;
+    }
+    let netns = interface::open_netns(call)?;
+    let addresses = || if conf.layer3 { ipam::validate(call, delegates) } else { Ok(()) };
+    let bridge = host::ensure_bridge(rtnl, &conf, addresses)?;
+    let mut host_name = String::new();
+    let pair = host::create_pair(rtnl, call, &conf, &netns, &bridge, &mut host_name)?;
+    // On a failure the variables below are dropped in reverse: the link goes before its addresses are free for another.
+    let lease;
+    let spoof = SpoofRules { call, kept: !conf.spoof_check };
+    let made = Made::new(&host_name, None);
+    let container = pair.mac.to_string();
+    host::set_up_port(rtnl, &conf, &pair.host)?;
+    if conf.spoof_check {
+        spoofcheck::setup(&host_name, &container, &call.container_id, &call.ifname)?;
+    }
+    let mut result = CniResult::empty(call.version()?);
+    let mtu = |value: u32| (result.version >= Version::V1_1_0).then_some(u64::from(value));
+    let interfaces = vec![
+        Interface { name: bridge.name.clone(), mtu: mtu(bridge.mtu), ..Interface::default() },
+        Interface {
+            name: host_name.clone(),
+            mac: pair.host.mac.map(|m| m.to_string()).unwrap_or_default(),
+            mtu: mtu(pair.host.mtu),
+            ..Interface::default()
+        },
+        Interface {
+            name: call.ifname.clone(),
+            mac: container,
+            mtu: mtu(pair.host.mtu),
+            sandbox: call.netns.clone(),
+            ..Interface::default()
+        },
+    ];
+    result.interfaces = interfaces;
+    lease = if conf.layer3 { Some(ipam::acquire(call, delegates)?) } else { None };
+    if let Some(lease) = &lease {
+        let ipam = lease.result();
+        result.ips.clone_from(&ipam.ips);
+        result.routes.clone_from(&ipam.routes);
+        result.dns.clone_from(&ipam.dns);
+        let gateways = gateway::complete(&conf, &mut result);
+        let plan = Plan::new(&result, CONTAINER)?;
+        plan.check_mtu(Some(pair.host.mtu))?;
+        // The container's part fails more easily (a route by a gateway that cannot be reached), and the bridge's address stays.
+        configure(call, &netns, &pair, &plan, &conf)?;
+        if let Some(vlan) = host_layer3(rtnl, &conf, &bridge, &gateways)? {
+            result.interfaces.push(vlan);
+        }
+    } else if !conf.disable_container_interface {
+        inside_pair(call, &netns, &pair, interface::set_up)?;
+    }
+    if !conf.disable_container_interface {
+        host::wait_for_port(rtnl, &pair.host)?;
+    }
+    // The first port may have changed the MAC address of a bridge that we did not make, and any port its MTU.
+    let bridge = rtnl.link_by_index(bridge.index).map_err(kernel)?;
+    host::warn_of_mtu(&bridge, &conf);
+    result.interfaces[0].mac = bridge.mac.map(|m| m.to_string()).unwrap_or_default();
+    result.interfaces[0].mtu = result.interfaces[0].mtu.map(|_| u64::from(bridge.mtu));
+    if let Some(dns) = conf.dns {
+        result.dns = dns;
+    }
+    if conf.layer3 && conf.masquerade {
+        // The last step that can fail, and one transaction, so that nothing need undo it.
+        let addresses: Vec<_> = result.ips.iter().map(|ip| ip.address).collect();
+        masquerade.setup(&addresses)?;
+    }
+    made.keep();
+    spoof.keep();
+    lease.map(ipam::Lease::keep);
+    Ok(result)
 }
 
 fn masquerade<'a>(call: &'a Call, backend: &'a str) -> Masquerade<'a> {
@@ -196,7 +200,7 @@ fn host_layer3(rtnl: &mut Rtnl, conf: &Conf, bridge: &netlink::Link, gateways: &
     host::ensure_addresses(rtnl, conf, link, gateways)?;
     for ipv4 in [true, false] {
         if gateways.iter().any(|a| a.addr().is_ipv4() == ipv4) {
-            host::enable_forwarding(ipv4)?;
+            host::enable_forwarding(rtnl, ipv4)?;
         }
     }
     Ok(vlan.map(|link| Interface {

@@ -269,6 +269,14 @@ pub fn inside<T>(netns: &Netns, f: impl FnOnce(&mut Rtnl) -> Result<T>) -> Resul
     netns.with_rtnl(f).map_err(kernel)?
 }
 
+/// Runs `f` with an rtnetlink socket of the calling thread's namespace, the host's.
+///
+/// # Errors
+/// `f`'s own; or why there can be no socket.
+pub fn on_host<T>(f: impl FnOnce(&mut Rtnl) -> Result<T>) -> Result<T> {
+    Netns::with_rtnl_here(f).map_err(kernel)?
+}
+
 /// DEL: removes the container's interface. No namespace, or no interface in it, is success.
 ///
 /// # Errors
@@ -315,7 +323,7 @@ impl Drop for Made<'_> {
         let delete = |rtnl: &mut Rtnl| rtnl.delete_link(self.name).map(drop).map_err(kernel);
         let done = match self.netns {
             Some(netns) => inside(netns, delete),
-            None => Rtnl::open().map_err(kernel).and_then(|mut rtnl| delete(&mut rtnl)),
+            None => on_host(delete),
         };
         if let Err(error) = done {
             tracing::warn!(interface = self.name, %error, "a failed ADD could not remove its interface; the runtime's DEL will try again");

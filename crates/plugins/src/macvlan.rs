@@ -149,7 +149,7 @@ impl Plugin for Macvlan {
         let result = check::required_prev_result(call)?;
         let expected = check::in_result(call, &result)?;
         if !conf.link_in_container {
-            find_master(&mut Rtnl::open().map_err(kernel)?, &conf)?;
+            interface::on_host(|rtnl| find_master(rtnl, &conf))?;
         }
         interface::inside(&netns, |rtnl| {
             if conf.link_in_container {
@@ -173,7 +173,7 @@ impl Plugin for Macvlan {
             // There is no container to look into.
             return Ok(());
         }
-        let found = Rtnl::open().map_err(kernel).and_then(|mut rtnl| find_master(&mut rtnl, &conf));
+        let found = interface::on_host(|rtnl| find_master(rtnl, &conf));
         let master = found.map_err(|e| Error { code: Code::NOT_AVAILABLE, ..e })?;
         if !master.up {
             return Err(Error::new(
@@ -239,7 +239,7 @@ fn create(call: &Call, conf: &Conf, netns: &Netns) -> Result<()> {
     if conf.link_in_container {
         interface::inside(netns, |rtnl| make(rtnl, true))
     } else {
-        make(&mut Rtnl::open().map_err(kernel)?, false)
+        interface::on_host(|rtnl| make(rtnl, false))
     }
 }
 

@@ -77,6 +77,7 @@ fn answer(plugin: &dyn Plugin, call: &Call, delegates: &dyn Invoke, stdout: &mut
         return versions(plugin, stdout).map_err(|e| unprintable(&e));
     }
     let version = call.version_among(plugin.versions())?;
+    let _opened = netlink::Pool::new();
     if matches!(call.command, Command::Add | Command::Del) {
         refuse_own_netns(call)?;
     }

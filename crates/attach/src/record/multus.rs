@@ -72,7 +72,7 @@ pub(super) fn write(entries: &[Entry]) -> Result<Vec<u8>> {
 }
 
 /// The entries that can be read, and why the others cannot. `default_ifname` gives the interface of the default network named so.
-pub(super) fn read(bytes: &[u8], default_ifname: impl Fn(&str) -> String) -> (Vec<Entry>, Vec<String>) {
+pub(super) fn read(bytes: &[u8], default_ifname: impl Fn(&str) -> Result<String>) -> (Vec<Entry>, Vec<String>) {
     let problem = |text: String| (Vec::new(), vec![text]);
     if bytes.is_empty() {
         return problem("the file is empty".to_owned());
@@ -99,7 +99,7 @@ fn entry(
     element: &Json,
     index: usize,
     multus_request: &mut Option<String>,
-    default_ifname: impl Fn(&str) -> String,
+    default_ifname: impl Fn(&str) -> Result<String>,
 ) -> Result<Entry> {
     let list = config(element)?;
     names::network(&list.name)?;
@@ -109,7 +109,10 @@ fn entry(
         names::interface(&ifname)?;
         return Ok(Entry { request, netns, attachment: Attachment::recorded(list, ifname, args, capability_args) });
     }
-    let request = multus_request.get_or_insert_with(|| default_ifname(&list.name)).clone();
+    let request = match multus_request {
+        Some(request) => request.clone(),
+        None => multus_request.insert(default_ifname(&list.name)?).clone(),
+    };
     let asked = element.get("ifnameRequest").and_then(Json::as_str).filter(|n| !n.is_empty());
     let ifname = match asked {
         Some(name) => name.to_owned(),

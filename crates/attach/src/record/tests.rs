@@ -19,7 +19,7 @@ fn entries() -> Vec<Entry> {
 }
 
 fn read(bytes: &[u8]) -> (Vec<Entry>, Vec<String>) {
-    parse(bytes, |_| "eth0".into())
+    parse(bytes, |_| Ok("eth0".into()))
 }
 
 #[test]
@@ -285,6 +285,14 @@ fn the_cache_tells_which_interface_multus_had_used() {
     assert_eq!((record.entries[0].request.as_str(), record.entries[0].attachment.ifname.as_str()), ("eth3", "eth3"));
     assert_eq!(record.entries[1].attachment.ifname, "net1");
     assert_eq!(records.read("c1", "eth3", &cache).unwrap().entries[0].request, "eth3");
+
+    // A disk that fails: which interface it was is not known, and must not be made up.
+    let cached = cache.path("cbr0", "c1", "eth3").unwrap();
+    fs::remove_file(&cached).unwrap();
+    std::os::unix::fs::symlink("/proc/self/mem", &cached).unwrap();
+    let record = records.read("c1", "eth7", &cache).unwrap();
+    assert!(record.entries.iter().all(|e| e.attachment.ifname != "eth7"), "{:?}", record.entries);
+    assert!(record.problems[0].contains("attachment 0") && record.problems[0].contains("try again"), "{record:?}");
 }
 
 #[test]

@@ -304,13 +304,13 @@ fn ensure_address(rtnl: &mut Rtnl, conf: &Conf, link: &Link, address: IpNet, pre
 }
 
 /// Lets the host forward packets of this family; written only where it does not.
-pub(super) fn enable_forwarding(ipv4: bool) -> Result<()> {
+pub(super) fn enable_forwarding(rtnl: &mut Rtnl, ipv4: bool) -> Result<()> {
     let key = if ipv4 { "net/ipv4/ip_forward" } else { "net/ipv6/conf/all/forwarding" };
     let failed = |e| kernel(e).context("failed to enable forwarding");
-    if sysctl::get(key).map_err(failed)? != "1" {
-        sysctl::set(key, "1").map_err(failed)?;
+    if rtnl.forwards(ipv4).map_err(failed)? {
+        return Ok(());
     }
-    Ok(())
+    sysctl::set(key, "1").map_err(failed)
 }
 
 /// Waits until the port forwards. The link layer tells the bridge of a carrier from a work queue, normally before this first looks.
