@@ -172,7 +172,7 @@ impl Cache {
     /// The result of an attachment, converted to `version`; `None` if there is no file. Reads files of older libcni as well (the bare result).
     ///
     /// # Errors
-    /// If the file cannot be read, is empty, or its result cannot be converted; the message names it.
+    /// If the file cannot be read, is empty, or its result cannot be converted; the message names it. Code 11 if it cannot be read now, and may be whole.
     pub fn result(
         &self,
         network: &str,
@@ -263,7 +263,8 @@ impl Cache {
 
 /// A file's content; `None` if there is no file.
 fn document(path: &Path) -> Result<Option<Json>> {
-    let Some(bytes) = file::read(path, LIMIT)? else { return Ok(None) };
+    let bytes = file::read(path, LIMIT).map_err(|e| if file::is_other(path, LIMIT) { e } else { file::not_now(e) })?;
+    let Some(bytes) = bytes else { return Ok(None) };
     let document = Json::parse(&bytes).map_err(|e| Error::new(Code::DECODE, e.to_string()));
     document.map(Some).map_err(|e| in_file(e, path))
 }

@@ -170,10 +170,11 @@ pub fn add_then(
     Ok(result)
 }
 
-/// DEL: every plugin in reverse order, with the cached result from 0.4.0 on; then the cache file is removed. A cached result that cannot be
-/// read or converted is removed, and DEL goes on without.
+/// DEL: every plugin in reverse order, with the cached result from 0.4.0 on; then the cache file is removed. A cached result that is damaged or cannot
+/// be converted is removed, and DEL goes on without.
 ///
 /// # Errors
+/// Code 11 if the cached result cannot be read now (no descriptors or memory left, a disk that fails).
 /// The first plugin's error stops the chain and keeps the cache file; the runtime should try again.
 pub fn del(list: &NetworkList, runtime: &Runtime, invoke: &dyn Invoke, cache: &Cache) -> Result<()> {
     let (name, id, ifname) = (list.name.as_str(), runtime.container_id.as_str(), runtime.ifname.as_str());
@@ -181,12 +182,16 @@ pub fn del(list: &NetworkList, runtime: &Runtime, invoke: &dyn Invoke, cache: &C
     let cacheable = cache.path(name, id, ifname).is_ok();
     let mut prev = None;
     if cacheable && list.version >= Version::V0_4_0 {
-        prev = cache.result(name, id, ifname, list.version).unwrap_or_else(|e| {
-            tracing::warn!("DEL goes on without the result of ADD: {e}");
-            // It would only be found broken again.
-            let _ = cache.remove(name, id, ifname);
-            None
-        });
+        match cache.result(name, id, ifname, list.version) {
+            Ok(result) => prev = result,
+            // Plugins that know by it what to undo (firewall, portmap) would undo nothing, and say that it is done.
+            Err(e) if e.code == Code::TRY_AGAIN => return Err(e),
+            Err(e) => {
+                tracing::warn!("DEL goes on without the result of ADD: {e}");
+                // It would only be found broken again.
+                let _ = cache.remove(name, id, ifname);
+            }
+        }
     }
     for plugin in list.plugins.iter().rev() {
         let conf = plugin.request(list, prev.as_ref(), &runtime.capability_args);

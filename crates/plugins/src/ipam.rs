@@ -6,11 +6,23 @@ pub(crate) mod conf;
 
 use cni::{Call, CniResult, Code, Command, Error, Invoke, Result, Version};
 
+/// Plugins that are compiled in and make interfaces. As somebody's IPAM plugin they would call themselves without end, by the same `ipam.type`.
+const MAIN: [&str; 5] = ["bridge", "flannel", "loopback", "macvlan", "passthru"];
+
 /// The delegate's type: `ipam.type`; `None` where the configuration asks for no addresses.
 ///
 /// # Errors
-/// Code 6 if `ipam` or `ipam.type` has the wrong type.
+/// Code 6 if `ipam` or `ipam.type` has the wrong type; code 7 if it names a plugin of another kind.
 pub fn delegate(call: &Call) -> Result<Option<&str>> {
+    match named(call)? {
+        Some(plugin) if MAIN.contains(&plugin) => Err(Error::config(format!(
+            "key \"ipam.type\": \"{plugin}\" makes interfaces and gives no addresses: name an IPAM plugin (\"host-local\")"
+        ))),
+        named => Ok(named),
+    }
+}
+
+fn named(call: &Call) -> Result<Option<&str>> {
     let wrong = |key: &str, want: &str| {
         Error::new(Code::DECODE, format!("key \"{key}\" of the network configuration must be {want}"))
     };
@@ -79,7 +91,12 @@ pub fn gc(call: &Call, delegates: &dyn Invoke) -> Result<()> {
 }
 
 fn forward(command: Command, call: &Call, delegates: &dyn Invoke) -> Result<()> {
-    let Some(plugin) = delegate(call)? else { return Ok(()) };
+    let plugin = match command {
+        // No ADD got past such a name, so there is nothing to give back.
+        Command::Del | Command::Gc => named(call)?.filter(|plugin| !MAIN.contains(plugin)),
+        _ => delegate(call)?,
+    };
+    let Some(plugin) = plugin else { return Ok(()) };
     delegates.invoke(plugin, &call.with_command(command)).map(|_| ())
 }
 

@@ -225,6 +225,25 @@ fn del_works_around_a_broken_cache() {
     }
 }
 
+/// A defect that there was: it was removed, and a plugin that undoes what the result names undid nothing.
+#[test]
+fn del_waits_for_a_cache_that_cannot_be_read_now() {
+    let world = World::new();
+    world.add(&list("1.0.0")).unwrap();
+    world.plugins.take();
+    let path = world.cache.path("net", "id", "eth0").unwrap();
+    let content = fs::read(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    // A regular file whose first page nobody has: EIO.
+    std::os::unix::fs::symlink("/proc/self/mem", &path).unwrap();
+    let error = world.del(&list("1.0.0")).unwrap_err();
+    assert_eq!((error.code, world.plugins.take(), world.cached()), (Code::TRY_AGAIN, vec![], 1), "{error}");
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, content).unwrap();
+    world.del(&list("1.0.0")).unwrap();
+    assert!(world.plugins.prev(0).is_some());
+}
+
 #[test]
 fn del_without_names_is_left_to_the_plugins() {
     let mut world = World::new();

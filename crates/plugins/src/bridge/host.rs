@@ -298,7 +298,12 @@ fn ensure_address(rtnl: &mut Rtnl, conf: &Conf, link: &Link, address: IpNet, pre
     }
     // On a bridge that we did not make: see create_bridge.
     if link.kind == "bridge" {
-        rtnl.change_link(link.index, &LinkChange { mac: link.mac, ..LinkChange::default() }).map_err(kernel)?;
+        // Without a port it had none (all zero, which the kernel does not take back); with ours it has.
+        let mac = match link.mac.filter(|mac| mac.0 != [0; 6]) {
+            Some(mac) => Some(mac),
+            None => rtnl.link_by_index(link.index).map_err(kernel)?.mac,
+        };
+        rtnl.change_link(link.index, &LinkChange { mac, ..LinkChange::default() }).map_err(kernel)?;
     }
     Ok(())
 }

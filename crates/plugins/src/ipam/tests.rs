@@ -86,3 +86,22 @@ fn without_a_delegate() {
     }
     assert!(fake.calls().is_empty());
 }
+
+/// A defect that there was: a DEL called itself until its stack was full.
+#[test]
+fn a_plugin_that_makes_interfaces_is_no_ipam_plugin() {
+    let mut main: Vec<&str> = crate::Registry::names().filter(|n| !["host-local", "static"].contains(n)).collect();
+    main.sort_unstable();
+    assert_eq!(MAIN.as_slice(), main);
+    for plugin in MAIN {
+        let (call, fake) = (call(&format!(r#"{{"type": "{plugin}"}}"#)), Fake::default());
+        for error in [add(&call, &fake), check(&call, &fake).and_then(|()| add(&call, &fake))].map(Result::unwrap_err) {
+            assert_eq!(error.code, Code::INVALID_CONFIG, "{error}");
+            assert!(error.message.contains("ipam.type") && error.message.contains(plugin), "{error}");
+        }
+        assert_eq!(status(&call, &fake).unwrap_err().code, Code::INVALID_CONFIG);
+        del(&call, &fake).unwrap();
+        gc(&call, &fake).unwrap();
+        assert_eq!(fake.calls(), [""; 0]);
+    }
+}

@@ -248,6 +248,23 @@ fn disabled_container_interface() {
     assert_eq!(error.code, Code::INVALID_CONFIG);
 }
 
+/// A bridge that somebody else made and whose last port has gone has no MAC address of its own, and the one of our port was not known yet.
+#[test]
+fn a_bridge_whose_last_port_has_gone_becomes_a_gateway() {
+    let Some(world) = World::new() else { return };
+    for step in ["add br0 type bridge", "add x master br0 type veth peer name y", "del x"] {
+        world.host.sh(&format!("ip link {step}"));
+    }
+    assert_eq!(link(&world.host, "br0")["address"], "00:00:00:00:00:00", "the test is about nothing");
+    let pods = [Namespace::new(), Namespace::new()];
+    let conf = conf("1.0.0", json!({ "isGateway": true, "ipam": world.host_local(&["10.1.2.0/24"], &[]) }));
+    let first = world.add(&At::new("c", &pods[0], "eth0"), &conf);
+    assert_eq!(link(&world.host, "br0")["address"], first.interfaces[0].mac);
+    assert_eq!(first.interfaces[0].mac, first.interfaces[1].mac, "its first port's");
+    world.add(&At::new("d", &pods[1], "eth0"), &conf);
+    assert_eq!(link(&world.host, "br0")["address"], first.interfaces[0].mac, "pinned");
+}
+
 #[test]
 fn existing_bridge_is_kept() {
     let Some(world) = World::new() else { return };
