@@ -55,6 +55,17 @@ fn with<T>(f: impl FnOnce(&mut Kept) -> T) -> Option<T> {
     KEPT.with_borrow_mut(|kept| kept.as_mut().map(f))
 }
 
+/// So many of each are kept: a call is about one container, but a GC goes from one to the next.
+const MOST: usize = 8;
+
+/// Adds to what is kept, in the place of the oldest.
+fn push<T>(kept: &mut Vec<T>, one: T) {
+    if kept.len() >= MOST {
+        kept.remove(0);
+    }
+    kept.push(one);
+}
+
 /// A kept socket of this namespace.
 pub(crate) fn take(id: Id) -> Option<Rtnl> {
     with(|kept| {
@@ -65,7 +76,7 @@ pub(crate) fn take(id: Id) -> Option<Rtnl> {
 
 /// Keeps a socket; closes it where there is no pool.
 pub(crate) fn give(id: Id, socket: Rtnl) {
-    with(|kept| kept.idle.push((id, socket)));
+    with(|kept| push(&mut kept.idle, (id, socket)));
 }
 
 /// The namespace that was opened by this path.
@@ -75,7 +86,7 @@ pub(crate) fn opened(path: &Path) -> Option<Arc<File>> {
 
 /// Keeps a namespace that has been opened.
 pub(crate) fn keep_opened(path: &Path, file: &Arc<File>) {
-    with(|kept| kept.opened.push((path.to_owned(), Arc::clone(file))));
+    with(|kept| push(&mut kept.opened, (path.to_owned(), Arc::clone(file))));
 }
 
 /// The calling thread's namespace, where it is known.

@@ -189,6 +189,9 @@ impl Socket {
     ) -> Result<Exchange, Refusal> {
         let exchanged =
             if self.outgoing.is_empty() { Ok(Exchange::default()) } else { send(self).and_then(|()| self.receive(on)) };
+        if matches!(&exchanged, Err(refusal) if refusal.errno == Errno::NOBUFS) {
+            self.drain();
+        }
         self.outgoing.clear();
         self.awaited.clear();
         exchanged
@@ -274,6 +277,19 @@ impl Socket {
             },
             -1 => self.send(),
             _ => Ok(()),
+        }
+    }
+
+    /// Throws away what has come. Until a queue that was full is empty, the kernel drops every answer to this socket (`NETLINK_S_CONGESTED`).
+    fn drain(&mut self) {
+        // Who is subscribed may get more meanwhile; not for ever.
+        for _ in 0..10_000 {
+            self.incoming.clear();
+            self.incoming.reserve(self.room);
+            match self.inner.recv(&mut self.incoming, libc::MSG_DONTWAIT) {
+                Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => return,
+                _ => {}
+            }
         }
     }
 

@@ -358,6 +358,17 @@ pub fn valid_name(key: &str, name: &str) -> Result<()> {
     Ok(())
 }
 
+/// A name by which Linux finds a link: one that [`valid_name`] takes, or an alternative name of up to 127 bytes (`ALTIFNAMSIZ`; `ip link property`).
+///
+/// # Errors
+/// Code 7 naming the key.
+pub fn existing_name(key: &str, name: &str) -> Result<()> {
+    match name.len() {
+        16..=127 if !name.contains('\0') => Ok(()),
+        _ => valid_name(key, name),
+    }
+}
+
 /// The configuration key `mtu`: 0 or absent leaves it to the kernel.
 ///
 /// # Errors

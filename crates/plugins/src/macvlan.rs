@@ -57,7 +57,7 @@ impl Conf {
     fn read(call: &Call) -> Result<Conf> {
         let raw: Raw = from_json(&call.conf)?;
         if !raw.master.is_empty() {
-            interface::valid_name("master", &raw.master)?;
+            interface::existing_name("master", &raw.master)?;
         }
         let environment = cni::args::load(&call.args, &["MAC"])?;
         let candidates = [

@@ -112,13 +112,16 @@ impl Config {
         let net: NetConf = cni::json::from_json(&call.conf)?;
         let Some(ipam) = net.ipam else { return Err(Error::config("IPAM config missing 'ipam' key")) };
         let mut ips = Vec::with_capacity(ipam.addresses.len());
-        for conf in &ipam.addresses {
+        let given = [net.args.cni.ips, net.runtime_config.ips];
+        // What is replaced below need not make sense (the original's order).
+        let replaced = given.iter().any(|given| !given.is_empty());
+        for conf in ipam.addresses.iter().filter(|_| !replaced) {
             let expected =
                 || format!("the 'address' field is expected to be in CIDR notation, got: '{}'", conf.address);
             ips.push(ip_config(&conf.address, conf.gateway.0).ok_or_else(|| Error::config(expected()))?);
         }
         from_cni_args(&call.args, &mut ips)?;
-        for given in [net.args.cni.ips, net.runtime_config.ips].iter().filter(|given| !given.is_empty()) {
+        for given in given.iter().filter(|given| !given.is_empty()) {
             ips.clear();
             for text in given {
                 let expected = || format!("an entry in the 'ips' field is NOT in CIDR notation, got: '{text}'");

@@ -217,3 +217,27 @@ fn an_answer_longer_than_the_buffer_is_reported_and_fits_the_next_time() {
     }
     assert_eq!(truncated, [(true, 0), (false, 1)]);
 }
+
+/// A defect that there was: until the queue was empty the kernel dropped every later answer, too.
+#[test]
+fn a_socket_whose_queue_was_full_answers_again() {
+    if !testkit::have_root() {
+        return testkit::skip_or_fail("netns", "needs root");
+    }
+    let netns = crate::Netns::unshare().unwrap();
+    let mut socket = netns.run(|| Socket::open(NETLINK_ROUTE)).unwrap().unwrap();
+    socket.subscribe(1, true).unwrap();
+    sockopt::set_socket_recv_buffer_size(&socket.inner, 16 * 1024).unwrap();
+    let mut other = netns.rtnl().unwrap();
+    for i in 0..20 {
+        let name = format!("br{i}");
+        other.add_link(&crate::NewLink::new(&name, crate::LinkKind::Bridge { vlan_filtering: false })).unwrap();
+    }
+    // RTM_GETLINK of lo.
+    let mut ask = || {
+        socket.push(18, NLM_F_ACK, |out| out.extend([0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]));
+        socket.exchange(&mut |_, _| {})
+    };
+    assert_eq!(ask().unwrap_err().errno, Errno::NOBUFS);
+    ask().unwrap();
+}

@@ -73,7 +73,8 @@ pub fn link(
         }
     }
     for route in &result.routes {
-        let elsewhere = match route.table {
+        // 0 is the main table (fib_get_table, and IPv6's).
+        let elsewhere = match route.table.filter(|table| *table != 0) {
             Some(table) => Some(rtnl.routes(Some(table), None).map_err(kernel)?),
             None => None,
         };

@@ -63,6 +63,12 @@ fn names_and_numbers() {
         let error = valid_name("bridge", bad).unwrap_err();
         assert!(error.code == Code::INVALID_CONFIG && error.message.contains("bridge"), "{bad:?}: {error}");
     }
+    for good in ["eth0", "enP65539p0s2f1np1", &"a".repeat(127)] {
+        existing_name("master", good).unwrap();
+    }
+    for bad in ["", "a/b", "enP65539p0s2f1\0", &"a".repeat(128)] {
+        assert_eq!(existing_name("master", bad).unwrap_err().code, Code::INVALID_CONFIG, "{bad:?}");
+    }
     assert_eq!((mtu(0).unwrap(), mtu(1500).unwrap()), (None, Some(1500)));
     for bad in [-1, i64::MIN, i64::MAX, 1 << 31] {
         assert_eq!(mtu(bad).unwrap_err().code, Code::INVALID_CONFIG, "{bad}");

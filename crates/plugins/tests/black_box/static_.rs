@@ -41,6 +41,22 @@ fn addresses_routes_and_dns() {
     }
 }
 
+/// A placeholder in the place of an address that the capability gives.
+#[test]
+fn what_is_replaced_need_not_make_sense() {
+    let given = |more: Value| {
+        let mut conf =
+            conf("1.0.0", json!({ "type": "static", "addresses": [{"address": "10.10.0.1"}, {"address": ""}] }));
+        conf.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        conf
+    };
+    let result = program().add(&given(json!({ "runtimeConfig": { "ips": ["10.10.0.5/24"] } })));
+    assert_eq!(addresses(&result), ["10.10.0.5/24"]);
+    let result = program().add(&given(json!({ "args": { "cni": { "ips": ["10.10.0.6/24"] } } })));
+    assert_eq!(addresses(&result), ["10.10.0.6/24"]);
+    assert_eq!(program().error("ADD", &given(json!({ "runtimeConfig": { "ips": [] } }))).0, 7);
+}
+
 /// A defect that there was: the address became IPv4 and the route to its neighbours stayed IPv6.
 #[test]
 fn ipv4_in_ipv6_clothes_is_ipv4_in_routes_too() {

@@ -338,6 +338,7 @@ fn routes_of_the_ipam_plugin() {
         { "dst": "0.0.0.0/0" },
         { "dst": "10.9.0.0/16", "gw": "10.1.2.7", "mtu": 1300, "advmss": 1200, "priority": 50 },
         { "dst": "10.8.0.0/16", "table": 77 },
+        { "dst": "10.5.0.0/16", "table": 0 },
         { "dst": "10.7.0.0/16", "gw": "10.1.2.7" },
         { "dst": "10.7.0.0/16", "gw": "10.1.2.7" },
         { "dst": "10.6.0.0/16", "gw": "10.1.2.3" },
@@ -354,6 +355,7 @@ fn routes_of_the_ipam_plugin() {
     let metrics = pod.sh("ip route show 10.9.0.0/16");
     assert!(metrics.contains("mtu 1300") && metrics.contains("advmss 1200"), "{metrics}");
     assert_eq!(find("10.8.0.0/16")[0]["table"].to_string().trim_matches('"'), "77");
+    assert!(pod.sh("ip route show").contains("10.5.0.0/16"), "table 0 is the main one");
     assert_eq!((find("10.7.0.0/16").len(), find("10.6.0.0/16").len()), (1, 2));
     world.check(&at, &conf, &result).unwrap();
     pod.sh("ip route del 10.9.0.0/16");

@@ -329,6 +329,19 @@ fn status_looks_at_the_master() {
 }
 
 #[test]
+fn a_master_by_its_alternative_name() {
+    let Some(world) = World::new() else { return };
+    let _outside = parent(&world.host);
+    world.host.sh("ip link property add dev up0 altname enP65539p0s2f1np1");
+    let pod = Namespace::new();
+    let at = At::new("c", &pod, "net1");
+    let conf = conf("1.0.0", json!({ "master": "enP65539p0s2f1np1" }));
+    let result = world.add(&at, &conf);
+    world.check(&at, &conf, &result).unwrap();
+    assert_eq!(pod.json("ip -j -d link show net1")[0]["linkinfo"]["info_kind"], "macvlan");
+}
+
+#[test]
 fn check_finds_what_changed() {
     let Some(world) = World::new() else { return };
     let _outside = parent(&world.host);

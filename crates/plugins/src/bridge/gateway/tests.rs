@@ -53,6 +53,14 @@ fn a_default_route_of_the_ipam_plugin_counts_with_and_without_next_hop() {
         complete(&conf(r#","isDefaultGateway":true"#), &mut result);
         assert_eq!(result.routes.len(), 1);
     }
+    // Table 0 is the main one; a route with a metric stands beside the one without (the original's rule).
+    let with = |table, priority| {
+        let mut result = result(&[("10.0.0.5/24", None)], &[("0.0.0.0/0", None)]);
+        (result.routes[0].table, result.routes[0].priority) = (table, priority);
+        complete(&conf(r#","isDefaultGateway":true"#), &mut result);
+        result.routes.len()
+    };
+    assert_eq!((with(Some(0), None), with(Some(254), Some(0)), with(None, Some(1000))), (1, 1, 2));
     let mut elsewhere = result(&[("10.0.0.5/24", None)], &[("0.0.0.0/0", None)]);
     elsewhere.routes[0].table = Some(100);
     complete(&conf(r#","isDefaultGateway":true"#), &mut elsewhere);
