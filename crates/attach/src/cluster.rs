@@ -72,10 +72,13 @@ pub trait Cluster {
     /// As [`Cluster::pod`].
     fn definition(&self, namespace: &str, name: &str) -> Result<Option<Definition>>;
 
-    /// Writes the annotation `k8s.v1.cni.cncf.io/network-status` of the pod with one PATCH, and reports events on the pod, at the same time.
-    /// An event that is there already is counted. `false` if the pod is gone. A lost event is logged and no error.
+    /// Writes the annotation `k8s.v1.cni.cncf.io/network-status` of the pod with one PATCH, and creates events as [`Cluster::events`] does, at
+    /// the same time. The pod as the PATCH left it, which no cache stands before; `None` if it is gone.
     ///
     /// # Errors
     /// As [`Cluster::pod`].
-    fn report(&self, id: &PodId, status: Option<&str>, events: &[Event]) -> Result<bool>;
+    fn report(&self, id: &PodId, status: &str, events: &[Event]) -> Result<Option<Pod>>;
+
+    /// Creates events on the pod. One that is there already is counted; a lost one is logged.
+    fn events(&self, id: &PodId, events: &[Event]);
 }

@@ -40,8 +40,15 @@ fn is_main(route: &Route) -> bool {
 }
 
 fn metric(route: &Route) -> u32 {
-    let given = route.priority.unwrap_or(0);
-    if given == 0 && route.dst.addr().is_ipv6() { IPV6_METRIC } else { given }
+    effective(route.priority, route.dst.addr().is_ipv4())
+}
+
+/// The metric that the kernel gives a route.
+fn effective(given: Option<u32>, ipv4: bool) -> u32 {
+    match given.unwrap_or(0) {
+        0 if !ipv4 => IPV6_METRIC,
+        given => given,
+    }
 }
 
 /// Where a route leads: a route without a next hop means the gateway of the first address of its family that has one.
@@ -59,7 +66,7 @@ pub struct DefaultRoute {
     pub ipv4: bool,
     /// The gateways, all of this family; several share the traffic.
     pub gateways: Vec<IpAddr>,
-    /// Its metric. With one, the other networks keep their default routes: the metrics decide.
+    /// Its metric. With one, the other networks keep their default routes of another metric: the metrics decide.
     pub metric: Option<u32>,
 }
 
@@ -77,9 +84,10 @@ pub fn chosen(attachments: &[Attachment]) -> Result<Vec<DefaultRoute>> {
                 continue;
             }
             let metric = attachment.request.default_route_metric;
-            if let Some(other) = chosen.iter().find(|c| c.ipv4 == ipv4 && c.metric == metric) {
+            let same = |c: &&DefaultRoute| c.ipv4 == ipv4 && effective(c.metric, ipv4) == effective(metric, ipv4);
+            if let Some(other) = chosen.iter().find(same) {
                 return Err(Error::config(format!(
-                    "{} and {} both ask for the pod's {} default route (key \"default-route\"): remove it from one, or give one a \
+                    "{} and {} both ask for the pod's {} default route (key \"default-route\"): remove it from one, or give one another \
                      \"default-route-metric\"",
                     attachments[other.attachment].describe(),
                     attachment.describe(),
@@ -93,13 +101,14 @@ pub fn chosen(attachments: &[Attachment]) -> Result<Vec<DefaultRoute>> {
 }
 
 /// The default routes of attachment number `at` that must go: those of a family that another network (or the annotation's own gateways)
-/// shall provide, and all where the annotation gives this network an empty list. Each with the gateway it leads to.
+/// shall provide, with a metric only those of the same one, which the kernel would replace; and all where the annotation gives this network an empty list. Each with the gateway it leads to.
 #[must_use]
 pub fn superseded(at: usize, attachment: &Attachment, result: &CniResult, chosen: &[DefaultRoute]) -> Vec<Route> {
     let none_wanted = attachment.request.default_route.as_ref().is_some_and(Vec::is_empty);
     let goes = |route: &&Route| {
         let ipv4 = route.dst.addr().is_ipv4();
-        let replaced = chosen.iter().any(|c| c.ipv4 == ipv4 && (c.metric.is_none() || c.attachment == at));
+        let takes_place = |c: &DefaultRoute| c.metric.is_none() || effective(c.metric, ipv4) == metric(route);
+        let replaced = chosen.iter().any(|c| c.ipv4 == ipv4 && (c.attachment == at || takes_place(c)));
         route.is_default() && is_main(route) && (none_wanted || replaced)
     };
     result.routes.iter().filter(goes).map(|r| Route { gw: gateway(result, r), ..r.clone() }).collect()

@@ -80,18 +80,25 @@ impl Performer<'_> {
 
     /// Makes the default routes what the pod's annotation asks for, in the kernel, the results and the cache.
     fn choose_default_routes(&self, plan: &Plan, results: &mut [CniResult]) -> Result<()> {
-        for (at, (attachment, result)) in plan.attachments.iter().zip(results).enumerate() {
-            let context = |e: Error| e.context(attachment.describe());
+        let mut changed = vec![false; results.len()];
+        for (at, (attachment, result)) in plan.attachments.iter().zip(results.iter_mut()).enumerate() {
             let gone = default_route::superseded(at, attachment, result, &plan.default_routes);
-            let mine: Vec<_> = plan.default_routes.iter().filter(|c| c.attachment == at).collect();
-            if gone.is_empty() && mine.is_empty() {
+            if gone.is_empty() {
                 continue;
             }
-            if !gone.is_empty() {
-                self.links.remove_routes(&plan.netns, &attachment.ifname, &gone).map_err(context)?;
-                result
-                    .routes
-                    .retain(|r| !gone.iter().any(|g| g.dst == r.dst && g.priority == r.priority && g.table == r.table));
+            changed[at] = true;
+            let removed = self.links.remove_routes(&plan.netns, &attachment.ifname, &gone);
+            removed.map_err(|e| e.context(attachment.describe()))?;
+            result
+                .routes
+                .retain(|r| !gone.iter().any(|g| g.dst == r.dst && g.priority == r.priority && g.table == r.table));
+        }
+        // After all that go: the kernel replaces whatever has the same metric.
+        for (at, (attachment, result)) in plan.attachments.iter().zip(results).enumerate() {
+            let context = |e: Error| e.context(attachment.describe());
+            let mine: Vec<_> = plan.default_routes.iter().filter(|c| c.attachment == at).collect();
+            if mine.is_empty() && !changed[at] {
+                continue;
             }
             for choice in mine {
                 self.links

@@ -9,7 +9,7 @@ use cni::args::Args;
 use cni::conf::{NetworkList, PluginConf};
 use cni::{Call, Code, Error, Json, Result, names};
 
-use crate::cluster::{Cluster, PodId};
+use crate::cluster::Cluster;
 use crate::config::{RuntimeConfigTo, SecondaryDefaultRoutes};
 use crate::default_route::{self, DefaultRoute};
 use crate::devices::info::{self, DeviceInfo};
@@ -38,8 +38,8 @@ pub struct Plan {
     pub secondary_default_routes: SecondaryDefaultRoutes,
     /// Where the pod's annotation wants its default routes, at most one for each address family.
     pub default_routes: Vec<DefaultRoute>,
-    /// The pod, where Kubernetes asks.
-    pub pod: Option<PodId>,
+    /// The pod, where Kubernetes asks. What is written is written to this one, not to another of its name.
+    pub pod: Option<pod::Asked>,
 }
 
 /// One network of one container.
@@ -211,13 +211,16 @@ fn static_networks(config: &Config) -> Result<Networks> {
     Ok(Networks { networks, marked: default.is_some(), has_auxiliary: false })
 }
 
-impl Plan {
-    /// The plan for a runtime's call.
-    ///
-    /// # Errors
-    /// Every mistake of the configuration and of the call's parameters, two attachments of one interface name included.
-    /// With a cluster, the networks that the pod's annotations ask for are in it.
-    pub fn new(config: &Config, call: &Call, cluster: Option<&dyn Cluster>, devices: &dyn Devices) -> Result<Plan> {
+/// What the runtime gives with a call.
+struct Given {
+    /// `CNI_ARGS` for delegates.
+    args: Vec<(String, String)>,
+    /// `runtimeConfig`, an object or `null`.
+    runtime_config: Json,
+}
+
+impl Given {
+    fn new(config: &Config, call: &Call) -> Result<Given> {
         let args = delegate_args(&call.args)?;
         let runtime_config = call.conf.get("runtimeConfig").cloned().unwrap_or(Json::Null);
         if !matches!(runtime_config, Json::Null | Json::Object(_)) {
@@ -227,22 +230,45 @@ impl Plan {
             // Beside static delegates there is no such chain: without this the key would be passed over in silence.
             default_network::auxiliary(config)?;
         }
-        let pod = cluster.and_then(|cluster| Some((cluster, pod::id(&args)?)));
-        let (found, pod) = match pod {
-            None => (networks(config, pod_namespace(&args), None)?, None),
-            Some((cluster, id)) => {
-                let pod = pod::find(cluster, &id)?;
-                let mut resolver = Resolver::new(config, cluster);
-                let configured = networks(config, &id.namespace, Some(&mut resolver))?;
-                let mut found = resolver.networks(&pod, &id, configured)?;
-                check_lists(&found)?;
-                // Kubelet knows a static pod by the UID that the runtime tells, not by the mirror's.
-                let mut allocator = Allocator::new(devices, &id, id.uid.as_deref().unwrap_or(&pod.uid));
-                devices::assign(config, &mut found.networks, &mut allocator)?;
-                // What is written is written to this pod, not to another of its name.
-                (found, Some(PodId { uid: Some(pod.uid), ..id }))
-            }
+        Ok(Given { args, runtime_config })
+    }
+}
+
+impl Plan {
+    /// The plan for a runtime's call.
+    ///
+    /// # Errors
+    /// Every mistake of the configuration and of the call's parameters, two attachments of one interface name included.
+    /// With a cluster, the networks that the pod's annotations ask for are in it.
+    pub fn new(config: &Config, call: &Call, cluster: Option<&dyn Cluster>, devices: &dyn Devices) -> Result<Plan> {
+        let given = Given::new(config, call)?;
+        let Some((cluster, id)) = cluster.and_then(|cluster| Some((cluster, pod::id(&given.args)?))) else {
+            return Plan::configured(config, call, cluster);
         };
+        let pod = pod::find(cluster, &id)?;
+        let mut resolver = Resolver::new(config, cluster);
+        let configured = networks(config, &id.namespace, Some(&mut resolver))?;
+        let mut found = resolver.networks(&pod, &id, configured)?;
+        check_lists(&found)?;
+        // Kubelet knows a static pod by the UID that the runtime tells, not by the mirror's.
+        let mut allocator = Allocator::new(devices, &id, id.uid.as_deref().unwrap_or(&pod.uid));
+        devices::assign(config, &mut found.networks, &mut allocator)?;
+        Plan::of(config, call, given, found, Some(pod::Asked::new(id, &pod)))
+    }
+
+    /// The plan of what the configuration alone gives a container: no pod is asked for. With a cluster, names in it may be definitions.
+    ///
+    /// # Errors
+    /// As [`Plan::new`].
+    pub fn configured(config: &Config, call: &Call, cluster: Option<&dyn Cluster>) -> Result<Plan> {
+        let given = Given::new(config, call)?;
+        let mut resolver = cluster.map(|cluster| Resolver::new(config, cluster));
+        let found = networks(config, pod_namespace(&given.args), resolver.as_mut())?;
+        Plan::of(config, call, given, found, None)
+    }
+
+    fn of(config: &Config, call: &Call, given: Given, found: Networks, pod: Option<pod::Asked>) -> Result<Plan> {
+        let Given { args, runtime_config } = given;
         let device_info = DeviceInfo::new(&config.device_info_dir);
         let mut attachments: Vec<Attachment> = Vec::with_capacity(found.networks.len());
         let mut taken: BTreeMap<String, usize> = BTreeMap::new();

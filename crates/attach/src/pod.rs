@@ -28,7 +28,7 @@ pub fn id(args: &[(String, String)]) -> Option<PodId> {
 /// The pod as the API server has it.
 ///
 /// # Errors
-/// Code 3 if it is gone, code 999 if another pod has taken its name, or what the API server's absence makes of it.
+/// Code 3 if it is gone, also where another pod has taken its name; or what the API server's absence makes of it.
 pub(crate) fn find(cluster: &dyn Cluster, id: &PodId) -> Result<Pod> {
     let Some(pod) = cluster.pod(id)? else {
         return Err(Error::new(
@@ -38,12 +38,56 @@ pub(crate) fn find(cluster: &dyn Cluster, id: &PodId) -> Result<Pod> {
     };
     match &id.uid {
         // The API's object of a static pod is a mirror with a UID of its own.
-        Some(uid) if *uid != pod.uid && !pod.is_static() => Err(Error::internal(format!(
-            "pod {}/{} with UID {uid} does not exist any more: the API server has another of that name (UID {}); nothing was attached",
-            id.namespace, id.name, pod.uid
-        ))),
+        Some(uid) if *uid != pod.uid && !pod.is_static() => Err(Error::new(
+            Code::UNKNOWN_CONTAINER,
+            format!(
+                "pod {}/{} with UID {uid} does not exist any more: the API server has another of that name (UID {}); nothing was attached",
+                id.namespace, id.name, pod.uid
+            ),
+        )),
         _ => Ok(pod),
     }
+}
+
+/// The pod that a plan is for, and what its annotations asked for when the plan was made.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// The pod, by the UID of its object.
+    pub id: PodId,
+    wishes: [Option<String>; 2],
+}
+
+/// The annotations that a plan comes from.
+const WISHES: [&str; 2] = [select::DEFAULT_NETWORK, select::NETWORKS];
+
+impl Asked {
+    pub(crate) fn new(id: PodId, pod: &Pod) -> Asked {
+        Asked { id: PodId { uid: Some(pod.uid.clone()), ..id }, wishes: wishes(pod) }
+    }
+
+    /// What was attached is what the pod asks for. The plan may have come from an API server whose cache lags
+    /// (`docs/decisions/0002`), or the annotation was changed meanwhile.
+    ///
+    /// # Errors
+    /// Code 11, with the annotation's name.
+    pub(crate) fn is_still_asked_for(&self, now: &Pod) -> Result<()> {
+        let pairs = WISHES.iter().zip(&self.wishes).zip(wishes(now));
+        let Some(((annotation, _), _)) = pairs.into_iter().find(|((_, before), now)| *before != now) else {
+            return Ok(());
+        };
+        let PodId { namespace, name, .. } = &self.id;
+        Err(Error::new(
+            Code::TRY_AGAIN,
+            format!(
+                "annotation {annotation} of pod {namespace}/{name} is another than the one that the networks were attached by: it was changed \
+                 meanwhile, or the API server that was asked first lags behind; the runtime will try again"
+            ),
+        ))
+    }
+}
+
+fn wishes(pod: &Pod) -> [Option<String>; 2] {
+    WISHES.map(|annotation| pod.annotations.get(annotation).cloned())
 }
 
 /// Resolves definitions, each once.
@@ -141,8 +185,7 @@ impl<'a> Resolver<'a> {
                 reason: "NoNetworkFound",
                 message: format!("{message}: create it, or correct the annotation {annotation}"),
             };
-            // Whether the event can be reported does not change what is wrong.
-            let _ = self.cluster.report(id, None, &[event]);
+            self.cluster.events(id, &[event]);
             return Err(context(Error::config(format!("{message}: create it, or correct the annotation"))));
         };
         let request = Request::new(selection);

@@ -10,9 +10,9 @@ use cni::conf::{NetworkList, PluginConf};
 use cni::file::Durability;
 use cni::{Call, CniResult, Code, Command, Error, Json, Result};
 
-use crate::cluster::{Cluster, Event};
+use crate::cluster::{Cluster, Event, PodId};
+use crate::devices::Devices;
 use crate::devices::info::DeviceInfo;
-use crate::devices::{Devices, NoDevices};
 use crate::perform::{Container, Performer};
 use crate::plan::{self, delegate_args};
 use crate::pod::{self, Resolver};
@@ -98,9 +98,7 @@ impl Attach<'_> {
             return;
         }
         let event = Event { warning: true, reason: "FailedAddingInterface", message: error.to_string() };
-        if let Err(e) = cluster.report(&id, None, &[event]) {
-            tracing::warn!("the failure could not be reported as an event: {e}");
-        }
+        cluster.events(&id, &[event]);
     }
 
     fn attach(&self, call: &Call) -> Result<CniResult> {
@@ -148,7 +146,9 @@ impl Attach<'_> {
         let mut lost = None;
         let mut unmade = Vec::new();
         if mine.is_empty() || !record.problems.is_empty() {
-            match self.planned(call) {
+            // Definitions are asked for only where it is known that something was attached: a DEL is not to fail for the API server's absence.
+            let cluster = self.cluster.filter(|_| !record.problems.is_empty());
+            match self.planned(call, cluster) {
                 Ok(planned) => {
                     let known =
                         |e: &Entry| mine.iter().chain(&others).any(|k| k.attachment.ifname == e.attachment.ifname);
@@ -162,10 +162,10 @@ impl Attach<'_> {
                     }
                 }
                 // Nothing is attached before it is recorded, so nothing recorded means nothing attached. A damaged record means something
-                // was, and the DEL must come again when the configuration can be read.
-                Err(e) if record.problems.is_empty() => {
+                // was: where the cache cannot tell what, or the API server may tell later, the DEL must come again.
+                Err(e) if record.problems.is_empty() || !(mine.is_empty() || e.code == Code::TRY_AGAIN) => {
                     tracing::warn!(
-                        "{}: no record, and the configuration cannot tell what to delete: {e}",
+                        "{}: no record, and the configuration cannot tell what to delete beside what the cache has: {e}",
                         call.container_id
                     );
                 }
@@ -207,7 +207,7 @@ impl Attach<'_> {
         let Known { mut mine, unrecorded, .. } = self.recorded(&performer, call)?;
         mine.extend(unrecorded);
         if mine.is_empty() {
-            mine = self.planned(call)?;
+            mine = self.planned(call, self.cluster)?;
         }
         performer.check(Container { id: &call.container_id, netns: &call.netns }, &attachments(&mine))
     }
@@ -235,7 +235,7 @@ impl Attach<'_> {
 
     /// Writes the pod's network status, and an event for each interface.
     fn report(&self, plan: &Plan, results: &[CniResult]) -> Result<()> {
-        let (Some(cluster), Some(id)) = (self.cluster, &plan.pod) else { return Ok(()) };
+        let (Some(cluster), Some(pod)) = (self.cluster, &plan.pod) else { return Ok(()) };
         let device_info = DeviceInfo::new(&self.config.device_info_dir);
         let infos = plan.attachments.iter().map(|attachment| {
             // A plugin may have written it, too, and the network works without.
@@ -261,11 +261,14 @@ impl Attach<'_> {
             })
             .collect();
         let events: Vec<Event> = attached.iter().filter_map(added_event).collect();
-        if cluster.report(id, Some(&status::network_status(&attached)), &events)? {
-            return Ok(());
+        let PodId { namespace, name, .. } = &pod.id;
+        match cluster.report(&pod.id, &status::network_status(&attached), &events)? {
+            Some(now) => pod.is_still_asked_for(&now),
+            None => Err(Error::new(
+                Code::UNKNOWN_CONTAINER,
+                format!("pod {namespace}/{name} was deleted while its networks were attached"),
+            )),
         }
-        let message = format!("pod {}/{} was deleted while its networks were attached", id.namespace, id.name);
-        Err(Error::new(Code::UNKNOWN_CONTAINER, message))
     }
 
     /// The networks of the configuration, for calls that are about no pod.
@@ -343,6 +346,8 @@ impl Attach<'_> {
                 attachment.args = cached.args;
                 attachment.capability_args = cached.capability_args;
             }
+            // It is there, and may have what its plugins need to undo their work.
+            Err(e) if e.code == Code::TRY_AGAIN => return Err(e),
             Ok(None) | Err(_) => {
                 attachment.args = delegate_args(&call.args)?;
                 attachment.capability_args = call.conf.get("runtimeConfig").cloned().unwrap_or(Json::Null);
@@ -361,10 +366,9 @@ impl Attach<'_> {
         missing.is_none()
     }
 
-    /// What the configuration gives a container: the plan as if this were an ADD.
-    fn planned(&self, call: &Call) -> Result<Vec<Entry>> {
-        let plan = Plan::new(self.config, call, None, &NoDevices)?;
-        Ok(plan.entries().collect())
+    /// What the configuration gives a container.
+    fn planned(&self, call: &Call, cluster: Option<&dyn Cluster>) -> Result<Vec<Entry>> {
+        Ok(Plan::configured(self.config, call, cluster)?.entries().collect())
     }
 
     fn performer(&self, call: &Call) -> Performer<'_> {

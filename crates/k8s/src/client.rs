@@ -9,6 +9,7 @@ use attach::cluster::{Cluster, Definition, Event, Pod, PodId};
 use cni::{Code, Error, Result};
 use futures_util::future::join_all;
 use k8s_openapi::api::core::v1::Event as ApiEvent;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Client;
 use kube::api::{GetParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
@@ -18,7 +19,7 @@ use tokio::time::Instant;
 use crate::access::Access;
 use crate::remedy::Given;
 use crate::retry::{Failure, Verdict, until};
-use crate::{Credentials, NetworkAttachmentDefinition, connection, event, pod};
+use crate::{Credentials, connection, event, object};
 
 /// How long one question may take, all tries together. Kubelet gives a sandbox 2 minutes (its `runtimeRequestTimeout`).
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
@@ -106,9 +107,18 @@ fn answer<T>(asked: Result<T, Failure>, what: &str, deadline: Duration, given: &
         Err(Failure { verdict: Verdict::Untrusted(flaw), message, .. }) => {
             Err(Error::internal(format!("failed to {what}: {message}; {}", given.untrusted(flaw))))
         }
-        Err(Failure { message, .. }) => Err(Error::internal(format!(
-            "failed to {what}: {message}; check the permissions of Plexus's service account"
-        ))),
+        Err(Failure { verdict, message, .. }) => {
+            let message = message.trim_end();
+            let remedy = match verdict {
+                Verdict::Forbidden => "; check the permissions of Plexus's service account",
+                Verdict::UnknownKind => {
+                    ": the API server has no objects of this kind: NetworkAttachmentDefinitions need their CRD (kubectl apply -f \
+                     deploy/base/crd.yaml), ResourceClaims Kubernetes 1.34"
+                }
+                _ => "",
+            };
+            Err(Error::internal(format!("failed to {what}: {message}{remedy}")))
+        }
     }
 }
 
@@ -149,16 +159,13 @@ impl Cluster for Api {
     fn pod(&self, id: &PodId) -> Result<Option<Pod>> {
         let what = format!("get pod {}/{}", id.namespace, id.name);
         let get = |how: GetParams| {
-            let found = self.ask(&what, DEADLINE, |client| {
+            let asked = self.ask(&what, DEADLINE, |client| {
                 let how = how.clone();
                 async move {
-                    kube::Api::<pod::Pod>::namespaced(client, &id.namespace).get_metadata_with(&id.name, &how).await
+                    kube::Api::<object::Pod>::namespaced(client, &id.namespace).get_metadata_with(&id.name, &how).await
                 }
             });
-            Ok(found?.map(|meta| Pod {
-                uid: meta.metadata.uid.unwrap_or_default(),
-                annotations: meta.metadata.annotations.unwrap_or_default(),
-            }))
+            Ok(asked?.map(|pod| found(pod.metadata)))
         };
         if let Some(uid) = id.uid.as_deref().filter(|uid| is_of_api(uid)) {
             let cached = get(GetParams::any())?;
@@ -174,9 +181,7 @@ impl Cluster for Api {
         let get = |how: GetParams| {
             self.ask(&what, DEADLINE, |client| {
                 let how = how.clone();
-                async move {
-                    kube::Api::<NetworkAttachmentDefinition>::namespaced(client, namespace).get_with(name, &how).await
-                }
+                async move { kube::Api::<object::Definition>::namespaced(client, namespace).get_with(name, &how).await }
             })
         };
         let found = match get(GetParams::any())? {
@@ -191,50 +196,58 @@ impl Cluster for Api {
         }))
     }
 
-    fn report(&self, id: &PodId, status: Option<&str>, events: &[Event]) -> Result<bool> {
+    fn report(&self, id: &PodId, status: &str, events: &[Event]) -> Result<Option<Pod>> {
         let session = self.session()?;
-        let (patched, created) = session.runtime.block_on(async {
+        let (patched, ()) = session.runtime.block_on(async {
             tokio::join!(
                 self.patch_status(&session.client, id, status),
                 self.create_events(&session.client, id, events)
             )
         });
-        for (event, failure) in created {
-            tracing::warn!(
-                "event {} on pod {}/{} was lost: {}: {}",
-                event.reason,
-                id.namespace,
-                id.name,
-                failure.message,
-                event.message
-            );
-        }
         let what = format!("write the network status of pod {}/{}", id.namespace, id.name);
-        Ok(answer(patched, &what, DEADLINE, &session.given)?.is_some())
+        Ok(answer(patched, &what, DEADLINE, &session.given)?.map(|pod| found(pod.metadata)))
+    }
+
+    fn events(&self, id: &PodId, events: &[Event]) {
+        match self.session() {
+            Ok(session) => session.runtime.block_on(self.create_events(&session.client, id, events)),
+            Err(e) => events.iter().for_each(|event| lost(id, event, &e)),
+        }
     }
 }
 
+/// What decides anything of a pod's metadata.
+fn found(metadata: ObjectMeta) -> Pod {
+    Pod { uid: metadata.uid.unwrap_or_default(), annotations: metadata.annotations.unwrap_or_default() }
+}
+
+fn lost(id: &PodId, event: &Event, why: &dyn std::fmt::Display) {
+    tracing::warn!("event {} on pod {}/{} was lost: {why}: {}", event.reason, id.namespace, id.name, event.message);
+}
+
 impl Api {
-    async fn patch_status(&self, client: &Client, id: &PodId, status: Option<&str>) -> Result<(), Failure> {
-        let Some(status) = status else { return Ok(()) };
+    async fn patch_status(&self, client: &Client, id: &PodId, status: &str) -> Result<object::Pod, Failure> {
         // The UID makes it a precondition: another pod of the same name (a StatefulSet's next) is not written to.
         let patch = json!({"metadata": {"uid": id.uid, "annotations": {NETWORK_STATUS: status}}});
-        let pods = kube::Api::<pod::Pod>::namespaced(client.clone(), &id.namespace);
+        let pods = kube::Api::<object::Pod>::namespaced(client.clone(), &id.namespace);
         until(Instant::now() + DEADLINE, || async {
-            pods.patch_subresource("status", &id.name, &PatchParams::default(), &Patch::Merge(&patch)).await.map(drop)
+            pods.patch_subresource("status", &id.name, &PatchParams::default(), &Patch::Merge(&patch)).await
         })
         .await
     }
 
-    /// The events that could not be reported.
-    async fn create_events<'e>(&self, client: &Client, id: &PodId, events: &'e [Event]) -> Vec<(&'e Event, Failure)> {
+    async fn create_events(&self, client: &Client, id: &PodId, events: &[Event]) {
         let api = kube::Api::<ApiEvent>::namespaced(client.clone(), &id.namespace);
         let creations = events.iter().map(|event| {
             let (api, object) = (&api, event::object(id, &self.node, event));
-            async move { record(api, &object).await.err().map(|failure| (event, failure)) }
+            async move {
+                if let Err(failure) = record(api, &object).await {
+                    lost(id, event, &failure.message);
+                }
+            }
         });
         // All at the same time: the runtime waits for the slowest, not for the sum.
-        join_all(creations).await.into_iter().flatten().collect()
+        join_all(creations).await;
     }
 }
 

@@ -10,7 +10,7 @@ mod definition;
 mod devices;
 mod event;
 mod node;
-mod pod;
+mod object;
 mod remedy;
 mod retry;
 #[cfg(test)]

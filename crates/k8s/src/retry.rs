@@ -4,6 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use http::StatusCode;
+use kube::core::Status;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::remedy::Flaw;
@@ -24,7 +25,11 @@ pub(crate) enum Verdict {
     Unauthorized,
     /// The certificate that the API server shows is not one that we may trust.
     Untrusted(Flaw),
-    /// It will not get better by asking again: forbidden, invalid.
+    /// We may not do that.
+    Forbidden,
+    /// The API server has no objects of this kind: a CRD is not there, or it is too old.
+    UnknownKind,
+    /// It will not get better by asking again: invalid, not to be understood.
     Final,
     /// The server is away, overloaded, or starting.
     Transient,
@@ -45,14 +50,23 @@ pub(crate) fn judge(error: &kube::Error) -> Verdict {
         };
     };
     match StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR) {
-        // A 404 for the object, not for a resource type that the server does not know (yet).
         StatusCode::NOT_FOUND if status.reason == "NotFound" => Verdict::Missing,
+        // Not about an object: of a path that the API server does not serve it says no more than "404 page not found".
+        StatusCode::NOT_FOUND => Verdict::UnknownKind,
+        // Another object has that name by now, and the UID of the one that was meant is not to be changed into its.
+        StatusCode::UNPROCESSABLE_ENTITY if is_about(status, "metadata.uid") => Verdict::Missing,
+        StatusCode::FORBIDDEN => Verdict::Forbidden,
         StatusCode::CONFLICT if status.reason == "AlreadyExists" => Verdict::Exists,
         StatusCode::UNAUTHORIZED => Verdict::Unauthorized,
         StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => Verdict::Transient,
         code if code.is_server_error() => Verdict::Transient,
         _ => Verdict::Final,
     }
+}
+
+/// One of the fields that are wrong is this one.
+fn is_about(status: &Status, field: &str) -> bool {
+    status.details.iter().flat_map(|details| &details.causes).any(|cause| cause.field == field)
 }
 
 /// A failure after all tries.
@@ -111,8 +125,6 @@ pub(crate) fn text(error: &kube::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use kube::core::Status;
-
     use super::*;
 
     fn api(code: u16, reason: &str) -> kube::Error {
@@ -123,10 +135,10 @@ mod tests {
     fn what_is_worth_another_try() {
         assert_eq!(judge(&api(404, "NotFound")), Verdict::Missing);
         assert_eq!(judge(&api(409, "AlreadyExists")), Verdict::Exists);
-        // What an API server answers for a path it does not serve, for example while the CRD is not yet established.
-        assert_eq!(judge(&api(404, "")), Verdict::Final);
+        assert_eq!(judge(&api(404, "Failed to parse error data")), Verdict::UnknownKind);
+        assert_eq!(judge(&api(403, "Forbidden")), Verdict::Forbidden);
         assert_eq!(judge(&api(401, "Unauthorized")), Verdict::Unauthorized);
-        for code in [400, 403, 409, 422] {
+        for code in [400, 409, 422] {
             assert_eq!(judge(&api(code, "")), Verdict::Final, "{code}");
         }
         for code in [408, 429, 500, 502, 503, 504] {
@@ -149,7 +161,7 @@ mod tests {
             })
             .await
         });
-        assert_eq!((failure.unwrap_err().verdict, calls), (Verdict::Final, 1));
+        assert_eq!((failure.unwrap_err().verdict, calls), (Verdict::Forbidden, 1));
     }
 
     #[test]

@@ -251,9 +251,11 @@ impl Cluster for Examples {
         Ok(self.definitions.iter().find(|d| d.name == name && d.namespace == namespace).cloned())
     }
 
-    fn report(&self, _: &PodId, _: Option<&str>, _: &[Event]) -> Result<bool> {
-        Ok(true)
+    fn report(&self, id: &PodId, _: &str, _: &[Event]) -> Result<Option<Pod>> {
+        self.pod(id)
     }
+
+    fn events(&self, _: &PodId, _: &[Event]) {}
 }
 
 impl Devices for Examples {

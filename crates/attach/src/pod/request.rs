@@ -9,7 +9,21 @@ use crate::devices::Device;
 use crate::select::{Bandwidth, PortMapping, Selection};
 
 /// Plugins that take a MAC address neither as a capability nor from `CNI_ARGS` (reference plugins 1.9).
-const WITHOUT_MAC: [&str; 7] = ["ipvlan", "vlan", "ptp", "host-device", "dummy", "loopback", "flannel"];
+const WITHOUT_MAC: [&str; 13] = [
+    "ipvlan",
+    "vlan",
+    "ptp",
+    "host-device",
+    "dummy",
+    "loopback",
+    "flannel",
+    "passthru",
+    "portmap",
+    "bandwidth",
+    "firewall",
+    "sbr",
+    "vrf",
+];
 /// IPAM plugins that take no address from outside.
 const WITHOUT_IPS: [&str; 1] = ["dhcp"];
 

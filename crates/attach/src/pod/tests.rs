@@ -24,6 +24,8 @@ struct Table {
     events: RefCell<Vec<Event>>,
     /// The pod vanishes before its status is written.
     vanishes: bool,
+    /// What its annotations really are, where the API server that is asked for the pod lags.
+    newer: Option<BTreeMap<String, String>>,
 }
 
 impl Cluster for Table {
@@ -37,13 +39,17 @@ impl Cluster for Table {
         Ok(self.definitions.get(&format!("{namespace}/{name}")).cloned())
     }
 
-    fn report(&self, _: &PodId, status: Option<&str>, events: &[Event]) -> Result<bool> {
+    fn report(&self, id: &PodId, status: &str, events: &[Event]) -> Result<Option<Pod>> {
         self.ask(format!("report {} events", events.len()))?;
         self.events.borrow_mut().extend(events.iter().cloned());
-        if let Some(status) = status {
-            *self.status.borrow_mut() = Some(status.to_owned());
-        }
-        Ok(!self.vanishes)
+        *self.status.borrow_mut() = Some(status.to_owned());
+        let pod = self.pods.get(&format!("{}/{}", id.namespace, id.name)).filter(|_| !self.vanishes);
+        Ok(pod.map(|pod| Pod { annotations: self.newer.clone().unwrap_or(pod.annotations.clone()), ..pod.clone() }))
+    }
+
+    fn events(&self, _: &PodId, events: &[Event]) {
+        let _ = self.ask(format!("report {} events", events.len()));
+        self.events.borrow_mut().extend(events.iter().cloned());
     }
 }
 
@@ -216,6 +222,19 @@ fn a_wish_that_no_plugin_hears_is_an_error() {
     assert!(world.refused().contains("key \"ips\""));
     world.define("prod/lan", r#"{"type": "macvlan", "ipam": {"type": "host-local"}}"#);
     world.add().unwrap();
+
+    // A defect that there was: any plugin that is not known to make interfaces was believed to read the address.
+    let chain = |second: &str| format!(r#"{{"plugins": [{{"type": "ipvlan"}}, {{"type": "{second}"}}]}}"#);
+    for (second, heard) in
+        [("portmap", false), ("bandwidth", false), ("firewall", false), ("sbr", false), ("tuning", true)]
+    {
+        let mut world = World::networks(r#"[{"name": "lan", "mac": "02:00:00:00:00:09"}]"#);
+        world.define("prod/lan", &chain(second));
+        match heard {
+            true => world.add().unwrap(),
+            false => assert!(world.refused().contains("key \"mac\""), "{second}"),
+        }
+    }
 }
 
 #[test]
@@ -315,6 +334,74 @@ fn a_failure_of_the_second_network_undoes_the_first_and_is_reported() {
     assert!(world.table.status.borrow().is_none());
 }
 
+/// A defect that there was: where the configuration names definitions, a DEL whose record a power loss had emptied failed for ever.
+#[test]
+fn a_damaged_record_is_made_good_by_definitions() {
+    let lost = |annotations: &[(&str, &str)]| {
+        let mut world = World::new(annotations);
+        world.conf.remove("delegates");
+        world.conf.set("clusterNetwork", "cbr0");
+        world.conf.set("confDir", world.dir.path().display().to_string());
+        world.define("kube-system/cbr0", r#"{"type": "bridge"}"#);
+        world.add().unwrap();
+        std::fs::write(world.dir.path().join("c1"), "").unwrap();
+        world.plugins.take();
+        world
+    };
+    let empty = |world: &World| {
+        let files = world.dir.path().join("results").read_dir().unwrap().count();
+        files == 0 && !world.dir.path().join("c1").exists()
+    };
+    // Neither is the API server there nor the cache: it may come to know.
+    let mut world = lost(&[]);
+    std::fs::remove_file(world.dir.path().join("results/cbr0-c1-eth0")).unwrap();
+    world.table.away = true;
+    assert_eq!(world.run(Command::Del).unwrap_err().code, Code::TRY_AGAIN);
+    assert!(!empty(&world));
+    world.table.away = false;
+    world.table.asked.take();
+    world.run(Command::Del).unwrap();
+    assert_eq!(*world.table.asked.borrow(), ["definition kube-system/cbr0"], "nobody asks for the pod");
+    assert_eq!(world.plugins.take(), ["DEL bridge cbr0 eth0"]);
+    assert!(empty(&world));
+
+    // The definition is gone for good, and the cache has told what there was.
+    let mut world = lost(&[("k8s.v1.cni.cncf.io/networks", "lan")]);
+    world.table.definitions.clear();
+    world.run(Command::Del).unwrap();
+    assert_eq!(world.plugins.take(), ["DEL macvlan lan net1", "DEL bridge cbr0 eth0"]);
+    assert!(empty(&world));
+}
+
+/// A defect that there was: what the cache of an API server that lags said of the annotations was believed, and the pod came up without the
+/// network that it asked for.
+#[test]
+fn an_annotation_that_was_another_than_it_seemed_leaves_nothing() {
+    let networks = |value: &str| [("k8s.v1.cni.cncf.io/networks".to_owned(), value.to_owned())].into();
+    let default = || [("v1.multus-cni.io/default-network".to_owned(), "lan".to_owned())].into();
+    for (seen, newer) in
+        [("", networks("lan")), ("lan", networks("lan,lan")), ("lan", BTreeMap::new()), ("", default())]
+    {
+        let mut world = if seen.is_empty() { World::new(&[]) } else { World::networks(seen) };
+        world.table.newer = Some(newer);
+        let error = world.add().unwrap_err();
+        assert_eq!(error.code, Code::TRY_AGAIN, "{error}");
+        assert!(error.message.contains("annotation "), "{error}");
+        let calls = world.plugins.take();
+        let made = calls.iter().filter(|c| c.starts_with("ADD")).count();
+        assert_eq!(calls.iter().filter(|c| c.starts_with("DEL")).count(), made, "{calls:?}");
+    }
+}
+
+/// Other annotations are written by many, also meanwhile.
+#[test]
+fn another_annotation_may_change_meanwhile() {
+    let mut world = World::networks("lan");
+    let now = [("k8s.v1.cni.cncf.io/networks", "lan"), ("k8s.v1.cni.cncf.io/network-status", "[]"), ("x", "y")];
+    world.table.newer = Some(now.map(|(k, v)| (k.to_owned(), v.to_owned())).into());
+    world.add().unwrap();
+}
+
 #[test]
 fn a_pod_that_vanishes_meanwhile_leaves_nothing() {
     let mut world = World::networks("lan");
@@ -374,6 +461,30 @@ fn each_family_and_each_metric_has_a_default_route_of_its_own() {
         let mut world = World::networks(&annotation);
         world.define("prod/wan", r#"{"type": "macvlan"}"#);
         world.add().unwrap();
+    }
+}
+
+/// A defect that there was: the kernel replaced eth0's route of the same metric, and the result still had it.
+#[test]
+fn a_metric_that_another_default_route_has_takes_its_place() {
+    let both = r#"[{"name": "lan", "default-route": ["10.1.1.1"]}, {"name": "wan", "default-route": ["10.2.1.1"], "default-route-metric": 0}]"#;
+    let mut world = World::networks(both);
+    world.define("prod/wan", r#"{"type": "macvlan"}"#);
+    assert!(world.refused().contains("both ask for the pod's IPv4 default route"), "none is metric 0");
+
+    for (route, choice, gone) in [
+        (r#"{"dst": "0.0.0.0/0"}"#, r#"["10.1.1.1"], "default-route-metric": 0"#, true),
+        (r#"{"dst": "0.0.0.0/0", "priority": 7}"#, r#"["10.1.1.1"], "default-route-metric": 7"#, true),
+        (r#"{"dst": "0.0.0.0/0", "priority": 7}"#, r#"["10.1.1.1"], "default-route-metric": 8"#, false),
+        (r#"{"dst": "::/0"}"#, r#"["fd00::1"], "default-route-metric": 1024"#, true),
+        (r#"{"dst": "::/0", "priority": 0}"#, r#"["fd00::1"], "default-route-metric": 0"#, true),
+        (r#"{"dst": "::/0"}"#, r#"["fd00::1"], "default-route-metric": 1"#, false),
+    ] {
+        let world = World::networks(&format!(r#"[{{"name": "lan", "default-route": {choice}}}]"#));
+        world.plugins.answer("bridge", &DEFAULT.replace(r#"{"dst": "0.0.0.0/0", "gw": "10.244.1.1"}"#, route));
+        let result = world.run(Command::Add).unwrap().unwrap();
+        assert_eq!(result.routes.is_empty(), gone, "{route} {choice}: {:?}", result.routes);
+        assert_eq!(world.links.routes.borrow().len(), 1 + usize::from(gone), "{route} {choice}");
     }
 }
 

@@ -7,6 +7,7 @@ use cni::Version;
 use tempfile::TempDir;
 
 use super::*;
+use crate::devices::NoDevices;
 use crate::testing::{Links, Plugins, article, call, json};
 
 mod add;

@@ -129,7 +129,7 @@ impl Events {
         let dir = tempfile::tempdir().unwrap();
         for (uid, event) in events {
             let id = PodId { namespace: "ns".into(), name: "web".into(), uid: Some((*uid).into()) };
-            testing::api(dir.path(), &server).report(&id, None, std::slice::from_ref(event)).unwrap();
+            testing::api(dir.path(), &server).events(&id, std::slice::from_ref(event));
         }
     }
 
@@ -208,6 +208,39 @@ fn an_event_that_goes_meanwhile_is_made_again() {
     }
 }
 
+/// Its configuration is a file of the node (the specification's 3.2.1, and our own CRD): `kubectl create` takes it.
+#[test]
+fn a_definition_may_lack_its_spec() {
+    let bare = json!({"apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition", "metadata": {"name": "blue"}});
+    let (server, _) = testing::api_server(BTreeMap::from([(CACHED_NAD, bare)]));
+    let dir = tempfile::tempdir().unwrap();
+    let found = testing::api(dir.path(), &server).definition("ns", "blue").unwrap();
+    assert_eq!(found.unwrap().config, "");
+}
+
+/// The PATCH tells what the pod really asks for, whatever a cache said before; and of a pod whose name another has by now, that it is gone.
+#[test]
+fn the_status_is_written_to_the_pod_that_was_meant() {
+    let dir = tempfile::tempdir().unwrap();
+    let id = PodId { namespace: "ns".into(), name: "web".into(), uid: Some(UID.into()) };
+    let server = testing::serve(|method, path, body| {
+        assert_eq!((method, path.trim_end_matches('?')), ("PATCH", "/api/v1/namespaces/ns/pods/web/status"));
+        assert_eq!(body, json!({"metadata": {"uid": UID, "annotations": {NETWORK_STATUS: "[]"}}}));
+        (200, pod(UID, "exact"))
+    });
+    let now = testing::api(dir.path(), &server).report(&id, "[]", &[]).unwrap().unwrap();
+    assert_eq!((now.uid.as_str(), now.annotations["a"].as_str()), (UID, "exact"));
+
+    // As Kubernetes 1.37 answers.
+    let server = testing::serve(|_, _, _| {
+        let (code, mut status) = testing::refusal(422, "Invalid");
+        status["details"] =
+            json!({"name": "web", "kind": "Pod", "causes": [{"reason": "FieldValueInvalid", "field": "metadata.uid"}]});
+        (code, status)
+    });
+    assert_eq!(testing::api(dir.path(), &server).report(&id, "[]", &[]).unwrap(), None);
+}
+
 /// Rights, a token and a client certificate have each their own remedy. A defect that there was: every 401 was blamed on a token, also where
 /// the kubeconfig has none.
 #[test]
@@ -232,13 +265,18 @@ fn what_to_do_is_said_for_the_failure_that_there_was() {
         (401, json!({"client-certificate": "me.crt", "client-key-data": key}), own_file.as_str()),
         (401, json!({}), "/kubeconfig names neither a token nor a client certificate"),
         (403, json!({"token": "t"}), "check the permissions"),
+        (404, json!({"token": "t"}), "need their CRD (kubectl apply -f deploy/base/crd.yaml)"),
+        (400, json!({"token": "t"}), "blue: refused"),
     ] {
-        let server = testing::serve(move |_, _, _| testing::refusal(code, "Refused"));
+        let server = testing::serve(move |_, _, _| {
+            (code, json!({"status": "Failure", "message": "refused", "reason": "Refused", "code": code}))
+        });
         let api = testing::api_as(dir.path(), &server, &user);
         let error = api.definition("ns", "blue").unwrap_err();
         assert_eq!(error.code, Code::INTERNAL);
         assert!(error.message.starts_with("failed to get NetworkAttachmentDefinition ns/blue: "), "{error}");
         assert!(error.message.contains(said), "{user}: {error}");
+        assert_eq!(error.message.contains("permissions"), code == 403, "{error}");
         assert_eq!(error.message.contains("token of"), said == token, "{error}");
     }
 }

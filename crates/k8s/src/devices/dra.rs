@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use attach::cluster::PodId;
 use attach::devices::Allocated;
-use cni::{Error, Result};
+use cni::{Code, Error, Result};
 use http::Request;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -23,16 +23,14 @@ const RESOURCE_NAME: &str = "k8s.cni.cncf.io/resourceName";
 /// The devices of the pod's claims by resource.
 ///
 /// # Errors
-/// Code 11 if the API server does not answer; 999 if the pod is another by now, or a claim is missing or not allocated.
+/// Code 11 if the API server does not answer; 3 if the pod is gone; 999 if a claim is missing or not allocated.
 pub(super) fn claimed(api: &Api, id: &PodId, uid: &str) -> Result<Allocated> {
     let path = format!("/api/v1/namespaces/{}/pods/{}", id.namespace, id.name);
     let pod: Option<Pod> = get(api, &format!("get pod {}/{}", id.namespace, id.name), &path)?;
     let pod = pod.filter(|p| p.metadata.uid == uid || !p.has_claims());
     let Some(pod) = pod else {
-        return Err(Error::internal(format!(
-            "pod {}/{} with UID {uid} does not exist any more",
-            id.namespace, id.name
-        )));
+        let message = format!("pod {}/{} with UID {uid} does not exist any more", id.namespace, id.name);
+        return Err(Error::new(Code::UNKNOWN_CONTAINER, message));
     };
     let mut slices = Slices { api, node: &pod.spec.node_name, found: BTreeMap::new(), asked: BTreeSet::new() };
     let mut allocated = Allocated::default();

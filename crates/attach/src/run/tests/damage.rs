@@ -1,5 +1,8 @@
 //! Records that are damaged, or that cannot be read now.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD as BASE64;
+
 use super::*;
 
 #[test]
@@ -57,6 +60,27 @@ fn nothing_is_done_without_a_record_that_cannot_be_read_now() {
         assert!(world.plugins.take().is_empty(), "{:?}", call.command);
     }
     assert_eq!(world.files(), files);
+}
+
+/// Multus does not record the arguments, the cache has them: without its port mappings portmap would remove nothing, and the cache would go.
+#[test]
+fn nothing_is_done_with_a_record_of_multus_beside_a_cache_that_cannot_be_read_now() {
+    let world = World::with(r#"{"type": "a", "name": "na"}, {"type": "portmap", "name": "p"}"#);
+    world.add().unwrap();
+    world.plugins.take();
+    let single = |plugin: &str, name: &str| {
+        let bytes = BASE64.encode(format!(r#"{{"cniVersion":"0.3.1","name":"{name}","type":"{plugin}"}}"#));
+        format!(r#"{{"Conf":{{"name":"{name}","type":"{plugin}"}},"ConfList":{{}},"Name":"{name}","Bytes":"{bytes}"}}"#)
+    };
+    fs::write(world.record(), format!("[{},{}]", single("a", "na"), single("portmap", "p"))).unwrap();
+    let cached = world.record().with_file_name("results").join("p-c1-net1");
+    fs::rename(&cached, world.dir.path().join("aside")).unwrap();
+    std::os::unix::fs::symlink("/proc/self/mem", &cached).unwrap();
+    assert_eq!(world.del().unwrap_err().code, Code::TRY_AGAIN);
+    assert_eq!(world.plugins.take(), [""; 0]);
+    fs::rename(world.dir.path().join("aside"), &cached).unwrap();
+    world.del().unwrap();
+    assert_eq!(world.files(), [""; 0]);
 }
 
 /// A power loss leaves names without content: of a network, too, that the configuration does not have any more.
