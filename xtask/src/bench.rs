@@ -235,15 +235,17 @@ pub(crate) fn measure(plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-/// Puts the programs of a directory on the run's disk by copying them, as installers do: how a file was written decides in what pieces the kernel has it in memory, and a
-/// linker's output makes each start a tenth of a millisecond longer.
+/// Puts the programs of a directory on the run's disk as `plexus-node install` does, all of them in the same way: with one write. How a file was written decides
+/// in what pieces the kernel has it in memory, and a linker's output makes each start a tenth of a millisecond longer and more.
 fn install(from: &Path, to: &Path) -> Result<PathBuf> {
     let failed = || format!("cannot install {} as {}", from.display(), to.display());
     fs::create_dir_all(to).with_context(failed)?;
     for program in fs::read_dir(from).with_context(failed)? {
         let program = program.with_context(failed)?;
         if program.path().is_file() {
-            fs::copy(program.path(), to.join(program.file_name())).with_context(failed)?;
+            let file = to.join(program.file_name());
+            fs::write(&file, fs::read(program.path()).with_context(failed)?).with_context(failed)?;
+            fs::set_permissions(&file, program.metadata().with_context(failed)?.permissions()).with_context(failed)?;
         }
     }
     Ok(to.to_owned())

@@ -48,6 +48,27 @@ fn cluster_network_and_default_networks_come_first() {
     assert_eq!(names, ["kube-system/e2e-cluster", "kube-system/e2e-every", "cluster-network/own"]);
 }
 
+/// A definition without `spec`: its configuration is a file of the node.
+#[test]
+fn a_definition_whose_configuration_is_a_file() {
+    let Some(test) = Test::on_nodes("from-a-file") else { return };
+    let node = &test.node_names()[0];
+    let mut config = macvlan("10.230.3.0/24");
+    config["name"] = json!("e2e-file");
+    let file = test.nodes().dir(node, "etc-cni").join("e2e.d/10-file.conf");
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(&file, config.to_string()).unwrap();
+    let mut bare = definition("e2e-file", &Value::Null);
+    bare.as_object_mut().unwrap().remove("spec");
+    test.apply(&[bare]);
+    let configured = test.nodes().configure(node, |conf| conf["confDir"] = json!("/etc/cni/e2e.d"));
+    test.start(&Pod::new("web").on(node).networks("e2e-file@file0"));
+    assert!(test.addresses("web")["file0"][0].starts_with("10.230.3."), "{:?}", test.addresses("web"));
+    test.delete_all();
+    drop(configured);
+    std::fs::remove_dir_all(file.parent().unwrap()).unwrap();
+}
+
 /// With `namespaceIsolation`, networks of other namespaces are refused, those of the global ones are not.
 #[test]
 fn namespaces_are_isolated() {

@@ -74,6 +74,24 @@ fn a_metric_keeps_the_other_default_route() {
     assert!(of("eth0").get("metric").is_none(), "{found:?}");
 }
 
+/// The kernel has one route of each metric: the default network's goes, here and in the status.
+#[test]
+fn a_metric_that_the_other_default_route_has_takes_its_place() {
+    let Some(test) = Test::with_nodes("same-metric") else { return };
+    test.apply(&[definition("way-out", &both("10.250.6.0/24", "2001:db8:255::/64"))]);
+    let ask =
+        json!({"name": "way-out", "interface": "zero0", "default-route": ["10.250.6.1"], "default-route-metric": 0});
+    let status = pod(&test, "web", ask);
+    let found = routes(&test, &test.node_names()[0], "zero0", "-4");
+    assert_eq!(
+        (found.len(), &found[0]["dev"], &found[0]["gateway"]),
+        (1, &json!("zero0"), &json!("10.250.6.1")),
+        "{found:?}"
+    );
+    let of = |link: &str| status.iter().find(|e| e["interface"] == link).unwrap();
+    assert_eq!((of("eth0").get("gateway"), &of("zero0")["gateway"]), (None, &json!(["10.250.6.1"])), "{status:?}");
+}
+
 /// An empty list: the network's own default route does not reach the pod.
 #[test]
 fn an_empty_list_drops_the_networks_own() {

@@ -32,9 +32,10 @@ fn deploy(path: &str) -> String {
     format!("{DEPLOY}/{path}")
 }
 
-/// Stops an installation and puts the nodes back, as deploy/uninstall.yaml says.
-fn uninstall(kustomization: &str) {
-    kubectl(&["delete", "--cascade=foreground", "--ignore-not-found", "--timeout=120s", "-k", kustomization]);
+/// Stops an installation and puts the nodes back, as deploy/uninstall.yaml says. What the first command deletes is `installer`.
+fn uninstall(installer: &[&str]) {
+    let stop = ["delete", "--cascade=foreground", "--ignore-not-found", "--timeout=120s"];
+    kubectl(&[&stop, installer].concat());
     let manifest = deploy("uninstall.yaml");
     kubectl(&["apply", "-f", &manifest]);
     kubectl(&["rollout", "status", "daemonset/plexus-uninstall", "--timeout=120s"]);
@@ -54,7 +55,7 @@ impl<'a> Bare<'a> {
     /// Nothing but an empty directory is left of an installation on nodes that had nothing.
     fn new(nodes: &'a Nodes) -> Bare<'a> {
         let bare = Bare(nodes);
-        uninstall(ARTICLE);
+        uninstall(&["-k", ARTICLE]);
         for node in &nodes.names {
             let left = nodes.sh(node, "find /etc/cni/net.d /opt/cni/bin -mindepth 1");
             assert_eq!(left, "", "{node}");
@@ -133,6 +134,20 @@ fn follows(nodes: &Nodes, node: &str, what: &str, key: &str, value: &Value) {
     eventually(what, || {
         let conf = generated(nodes, node)?;
         if conf.pointer(key) == Some(value) { Ok(()) } else { Err(conf.to_string()) }
+    });
+}
+
+/// The token that calls on a node use ends with its pod: there is one that is ready all the time.
+fn rolls_out_without_a_gap() {
+    kubectl(&["rollout", "restart", "daemonset/plexus-node"]);
+    eventually("the rollout is complete", || {
+        let daemonset: Value =
+            serde_json::from_str(&kubectl(&["get", "daemonset", "plexus-node", "-o", "json"])).unwrap();
+        let status = |key: &str| daemonset["status"][key].as_u64().unwrap_or_default();
+        assert_eq!(status("numberUnavailable"), 0, "{daemonset}");
+        let seen = daemonset["metadata"]["generation"].as_u64() == Some(status("observedGeneration"));
+        let complete = seen && status("updatedNumberScheduled") == status("desiredNumberScheduled");
+        if complete { Ok(()) } else { Err(daemonset["status"].to_string()) }
     });
 }
 
@@ -240,12 +255,14 @@ fn the_base_follows_the_primary_network_and_the_token() {
     another_token(nodes, node, &second);
     kubectl(&["rollout", "status", "daemonset/plexus-node", "--timeout=120s"]);
     start("rotated");
+    rolls_out_without_a_gap();
     let answers = ["get pods", "patch pods --subresource=status", "list pods", "get secrets", "delete pods"]
         .map(|what| can_i(nodes, node, what));
     assert_eq!(answers, ["yes", "yes", "no", "no", "no"]);
 
     test.delete_all();
-    uninstall(&deploy("base"));
+    uninstall(&["daemonset", "plexus-node"]);
+    kubectl(&["delete", "-f", &deploy("base/rbac.yaml"), "-f", &deploy("base/configmap.yaml")]);
     is_as_before(nodes, &before);
     drop(bare);
 }
@@ -267,7 +284,7 @@ fn the_article_is_uninstalled_byte_for_byte() {
     test.start(&Pod::new("web"));
     assert_eq!(test.addresses("web").len(), 3);
     test.delete_all();
-    uninstall(ARTICLE);
+    uninstall(&["-k", ARTICLE]);
     is_as_before(nodes, &before);
     drop(bare);
 }
