@@ -10,8 +10,6 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::Attachment;
 
-/// The main table (include/uapi/linux/rtnetlink.h).
-const MAIN: u32 = 254;
 /// The metric that IPv6 routes get where none is asked for (include/uapi/linux/ipv6_route.h, `IP6_RT_PRIO_USER`).
 const IPV6_METRIC: u32 = 1024;
 
@@ -32,11 +30,7 @@ pub fn without(mut result: CniResult, routes: &[Route]) -> CniResult {
 
 fn same(a: &Route, b: &Route) -> bool {
     let is_v4 = |r: &Route| r.dst.addr().is_ipv4();
-    a.is_default() && b.is_default() && is_v4(a) == is_v4(b) && is_main(a) && is_main(b) && metric(a) == metric(b)
-}
-
-fn is_main(route: &Route) -> bool {
-    route.table.is_none_or(|t| t == 0 || t == MAIN)
+    a.is_default() && b.is_default() && is_v4(a) == is_v4(b) && a.is_main() && b.is_main() && metric(a) == metric(b)
 }
 
 fn metric(route: &Route) -> u32 {
@@ -101,7 +95,8 @@ pub fn chosen(attachments: &[Attachment]) -> Result<Vec<DefaultRoute>> {
 }
 
 /// The default routes of attachment number `at` that must go: those of a family that another network (or the annotation's own gateways)
-/// shall provide, with a metric only those of the same one, which the kernel would replace; and all where the annotation gives this network an empty list. Each with the gateway it leads to.
+/// shall provide, with a metric only those of the same one, which the kernel would replace; and all where the annotation gives this network an
+/// empty list. Each with the gateway it leads to.
 #[must_use]
 pub fn superseded(at: usize, attachment: &Attachment, result: &CniResult, chosen: &[DefaultRoute]) -> Vec<Route> {
     let none_wanted = attachment.request.default_route.as_ref().is_some_and(Vec::is_empty);
@@ -109,7 +104,7 @@ pub fn superseded(at: usize, attachment: &Attachment, result: &CniResult, chosen
         let ipv4 = route.dst.addr().is_ipv4();
         let takes_place = |c: &DefaultRoute| c.metric.is_none() || effective(c.metric, ipv4) == metric(route);
         let replaced = chosen.iter().any(|c| c.ipv4 == ipv4 && (c.attachment == at || takes_place(c)));
-        route.is_default() && is_main(route) && (none_wanted || replaced)
+        route.is_default() && route.is_main() && (none_wanted || replaced)
     };
     result.routes.iter().filter(goes).map(|r| Route { gw: gateway(result, r), ..r.clone() }).collect()
 }

@@ -243,7 +243,7 @@ impl Plan {
     pub fn new(config: &Config, call: &Call, cluster: Option<&dyn Cluster>, devices: &dyn Devices) -> Result<Plan> {
         let given = Given::new(config, call)?;
         let Some((cluster, id)) = cluster.and_then(|cluster| Some((cluster, pod::id(&given.args)?))) else {
-            return Plan::configured(config, call, cluster);
+            return Plan::without_pod(config, call, given, cluster);
         };
         let pod = pod::find(cluster, &id)?;
         let mut resolver = Resolver::new(config, cluster);
@@ -253,7 +253,7 @@ impl Plan {
         // Kubelet knows a static pod by the UID that the runtime tells, not by the mirror's.
         let mut allocator = Allocator::new(devices, &id, id.uid.as_deref().unwrap_or(&pod.uid));
         devices::assign(config, &mut found.networks, &mut allocator)?;
-        Plan::of(config, call, given, found, Some(pod::Asked::new(id, &pod)))
+        Plan::of(config, call, given, found, Some(pod::Asked::new(id, pod)))
     }
 
     /// The plan of what the configuration alone gives a container: no pod is asked for. With a cluster, names in it may be definitions.
@@ -261,7 +261,10 @@ impl Plan {
     /// # Errors
     /// As [`Plan::new`].
     pub fn configured(config: &Config, call: &Call, cluster: Option<&dyn Cluster>) -> Result<Plan> {
-        let given = Given::new(config, call)?;
+        Plan::without_pod(config, call, Given::new(config, call)?, cluster)
+    }
+
+    fn without_pod(config: &Config, call: &Call, given: Given, cluster: Option<&dyn Cluster>) -> Result<Plan> {
         let mut resolver = cluster.map(|cluster| Resolver::new(config, cluster));
         let found = networks(config, pod_namespace(&given.args), resolver.as_mut())?;
         Plan::of(config, call, given, found, None)

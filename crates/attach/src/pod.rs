@@ -7,7 +7,7 @@
 pub(crate) mod definition;
 mod request;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use cni::{Code, Error, Result};
 
@@ -54,15 +54,12 @@ pub(crate) fn find(cluster: &dyn Cluster, id: &PodId) -> Result<Pod> {
 pub struct Asked {
     /// The pod, by the UID of its object.
     pub id: PodId,
-    wishes: [Option<String>; 2],
+    annotations: BTreeMap<String, String>,
 }
 
-/// The annotations that a plan comes from.
-const WISHES: [&str; 2] = [select::DEFAULT_NETWORK, select::NETWORKS];
-
 impl Asked {
-    pub(crate) fn new(id: PodId, pod: &Pod) -> Asked {
-        Asked { id: PodId { uid: Some(pod.uid.clone()), ..id }, wishes: wishes(pod) }
+    pub(crate) fn new(id: PodId, pod: Pod) -> Asked {
+        Asked { id: PodId { uid: Some(pod.uid), ..id }, annotations: pod.annotations }
     }
 
     /// What was attached is what the pod asks for. The plan may have come from an API server whose cache lags
@@ -71,8 +68,9 @@ impl Asked {
     /// # Errors
     /// Code 11, with the annotation's name.
     pub(crate) fn is_still_asked_for(&self, now: &Pod) -> Result<()> {
-        let pairs = WISHES.iter().zip(&self.wishes).zip(wishes(now));
-        let Some(((annotation, _), _)) = pairs.into_iter().find(|((_, before), now)| *before != now) else {
+        // The annotations that a plan comes from.
+        let mut wishes = [select::DEFAULT_NETWORK, select::NETWORKS].into_iter();
+        let Some(annotation) = wishes.find(|wish| self.annotations.get(*wish) != now.annotations.get(*wish)) else {
             return Ok(());
         };
         let PodId { namespace, name, .. } = &self.id;
@@ -84,10 +82,6 @@ impl Asked {
             ),
         ))
     }
-}
-
-fn wishes(pod: &Pod) -> [Option<String>; 2] {
-    WISHES.map(|annotation| pod.annotations.get(annotation).cloned())
 }
 
 /// Resolves definitions, each once.

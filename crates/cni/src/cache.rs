@@ -172,7 +172,8 @@ impl Cache {
     /// The result of an attachment, converted to `version`; `None` if there is no file. Reads files of older libcni as well (the bare result).
     ///
     /// # Errors
-    /// If the file cannot be read, is empty, or its result cannot be converted; the message names it. Code 11 if it cannot be read now, and may be whole.
+    /// If the file cannot be read, is empty, or its result cannot be converted; the message names it. Code 11 if it cannot be read now, and may be
+    /// whole.
     pub fn result(
         &self,
         network: &str,

@@ -129,6 +129,12 @@ impl Route {
     pub fn is_default(&self) -> bool {
         self.dst.prefix_len() == 0
     }
+
+    /// It belongs into the main table (254, `RT_TABLE_MAIN` in include/uapi/linux/rtnetlink.h), which the kernel takes 0 and none for too.
+    #[must_use]
+    pub fn is_main(&self) -> bool {
+        self.table.is_none_or(|table| table == 0 || table == 254)
+    }
 }
 
 impl Dns {

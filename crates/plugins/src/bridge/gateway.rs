@@ -30,8 +30,7 @@ pub(super) fn complete(conf: &Conf, result: &mut CniResult) -> Gateways {
         // A default route without next hop counts: it gets the gateway when it is added, and is then the same unless it has a metric. One in another
         // table does not.
         let same = |r: &Route| r.gw.is_some() || r.priority.is_none_or(|p| p == 0);
-        let is_main = |r: &Route| r.table.is_none_or(|t| t == 0 || t == MAIN_TABLE);
-        let has_default = |r: &Route| r.is_default() && r.dst.addr().is_ipv4() == v4 && is_main(r) && same(r);
+        let has_default = |r: &Route| r.is_default() && r.dst.addr().is_ipv4() == v4 && r.is_main() && same(r);
         if conf.default_gateway && !result.routes.iter().any(has_default) {
             let default = if v4 { Ipv4Net::default().into() } else { Ipv6Net::default().into() };
             result.routes.push(Route::new(default, Some(gateway)));
@@ -39,9 +38,6 @@ pub(super) fn complete(conf: &Conf, result: &mut CniResult) -> Gateways {
     }
     gateways
 }
-
-/// RT_TABLE_MAIN (include/uapi/linux/rtnetlink.h).
-const MAIN_TABLE: u32 = 254;
 
 /// The address after the network's own.
 fn first_host(address: &IpNet) -> IpAddr {
