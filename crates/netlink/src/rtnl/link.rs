@@ -23,6 +23,9 @@ const RTNLGRP_LINK: u32 = 1;
 /// The link group that [`Rtnl::delete_links`] gathers links in ("Plxs"): nobody else's, and not 0, which all links are in.
 const DOOMED: u32 = 0x506c_7873;
 
+/// How many numbers are tried for a link whose name another link has in the socket's namespace.
+const NUMBERS: u32 = 16;
+
 /// A link to be made: everything here goes into the request that creates it.
 #[derive(Debug)]
 pub struct NewLink<'a> {
@@ -201,6 +204,30 @@ pub struct LinkChange<'a> {
     pub ipv4_conf: &'a [(u16, u32)],
 }
 
+/// Older kernels (6.1 for one) look for the name of a link that is to be made in another namespace in the socket's namespace as well, unless the
+/// request has an index: then they look for that (`__rtnl_newlink` in net/core/rtnetlink.c). So a name that is free in `netns` is tried again
+/// with numbers that hardly any link has in either.
+pub(super) fn numbered(
+    rtnl: &mut Rtnl,
+    new: &NewLink<'_>,
+    netns: &Netns,
+    mut taken: Refusal,
+    create: impl Fn(&mut Rtnl, u32) -> Result<(), Refusal>,
+) -> Result<(), Refusal> {
+    for _ in 0..NUMBERS {
+        if netns.with_rtnl(|inside| inside.link(new.name).is_ok()).unwrap_or(true) {
+            break;
+        }
+        let [.., high, low] = Mac::random().0;
+        match create(rtnl, 1024 + u32::from(u16::from_be_bytes([high, low]))) {
+            // The number of a link in the socket's namespace, or in `netns`.
+            Err(refusal) if [Errno::EXIST, Errno::BUSY].contains(&refusal.errno) => taken = refusal,
+            other => return other,
+        }
+    }
+    Err(taken)
+}
+
 impl Rtnl {
     /// Creates a link in the socket's namespace and returns it: the kernel echoes the new link with the acknowledgement (NLM_F_ECHO, since
     /// Linux 6.2), so there is no second request but on older ones. What the echo was too early for is [`NewLink`]'s: `master` is set, but
@@ -215,7 +242,7 @@ impl Rtnl {
         // The peer is not echoed, but the request that makes it may say more than one link.
         let named = |payload: &[u8]| parse::link(payload).filter(|link| link.name == new.name);
         let flags = NLM_F_CREATE | NLM_F_EXCL | NLM_F_ECHO;
-        let echoed = self.ask(&new.message(None), flags, named).map_err(failed)?;
+        let echoed = self.ask(&new.message(None, 0), flags, named).map_err(failed)?;
         match echoed {
             Some(link) => Ok(Link { master: new.master.or(link.master), ..link }),
             None => self.link(new.name),
@@ -228,9 +255,14 @@ impl Rtnl {
     /// # Errors
     /// As [`Rtnl::add_link`]; the name is checked against those in `netns`.
     pub fn add_link_in(&mut self, new: &NewLink<'_>, netns: &Netns) -> Result<()> {
-        new.check_names().and_then(|()| self.request(&new.message(Some(netns)), NLM_F_CREATE | NLM_F_EXCL)).map_err(
-            |refusal| refusal.on(new.kind.creation(), format!("{} in {}", new.object(), netns.path().display())),
-        )
+        let create = |rtnl: &mut Rtnl, index| rtnl.request(&new.message(Some(netns), index), NLM_F_CREATE | NLM_F_EXCL);
+        let created = new.check_names().and_then(|()| match create(self, 0) {
+            Err(taken) if taken.errno == Errno::EXIST => numbered(self, new, netns, taken, create),
+            other => other,
+        });
+        created.map_err(|refusal| {
+            refusal.on(new.kind.creation(), format!("{} in {}", new.object(), netns.path().display()))
+        })
     }
 
     /// The link named `name`, which may be an alternative name.

@@ -1,4 +1,5 @@
-//! The readers of answers against messages written by the library whose parser they replace, and against bytes that nobody wrote.
+//! The readers of answers against messages written by the library whose parser they replace, and against bytes that nobody wrote; what older
+//! kernels are asked for.
 
 use netlink_packet_core::{DefaultNla, Emitable};
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
@@ -7,8 +8,11 @@ use netlink_packet_route::link::{
     LinkInfo, LinkMessage, MacVlanMode, State, Stats64,
 };
 use proptest::prelude::*;
+use rustix::io::Errno;
 
-use crate::{BridgePort, Link, Mac, MacvlanMode, OperState};
+use super::link::numbered;
+use crate::socket::Refusal;
+use crate::{BridgePort, Link, LinkKind, Mac, MacvlanMode, Netns, NewLink, OperState, Rtnl, VethPeer};
 
 fn bytes(message: &impl Emitable) -> Vec<u8> {
     let mut bytes = vec![0; message.buffer_len()];
@@ -126,4 +130,35 @@ proptest! {
         crate::answers::parse(&framed(16, &payload));
         crate::answers::parse(&framed(2, &payload));
     }
+}
+
+/// The kernel that runs this test may be new enough not to need it, so the first refusals are the test's own. (On 6.1 the macvlan that the tests make under a
+/// name of the host's needs it.)
+#[test]
+fn a_name_that_the_host_has_is_asked_for_with_a_number() {
+    if !testkit::have_root() {
+        return testkit::skip_or_fail("netns", "needs root");
+    }
+    let (host, pod) = (Netns::unshare().unwrap(), Netns::unshare().unwrap());
+    let mut rtnl = host.rtnl().unwrap();
+    let pair = LinkKind::Veth(VethPeer { name: "peer", mtu: None, mac: None, netns: None });
+    let parent = rtnl.add_link(&NewLink::new("net1", pair)).unwrap().index;
+    let kind = LinkKind::Macvlan { mode: MacvlanMode::Bridge, bc_queue_len: None };
+    let new = NewLink { parent: Some(parent), ..NewLink::new("net1", kind) };
+    let taken = || Refusal::from(Errno::EXIST);
+    let asked = std::cell::RefCell::new(Vec::new());
+    let create = |rtnl: &mut Rtnl, index| {
+        asked.borrow_mut().push(index);
+        match asked.borrow().len() {
+            1 => Err(Errno::BUSY.into()),
+            2 => Err(taken()),
+            _ => rtnl.request(&new.message(Some(&pod), index), netlink_packet_core::NLM_F_CREATE),
+        }
+    };
+    numbered(&mut rtnl, &new, &pod, taken(), create).unwrap();
+    let asked = asked.take();
+    assert!(asked.len() == 3 && asked.iter().all(|index| *index >= 1024), "{asked:?}");
+    assert_eq!(pod.rtnl().unwrap().link("net1").unwrap().index, asked[2]);
+    let again = numbered(&mut rtnl, &new, &pod, taken(), |_, _| panic!("the name is taken in the pod"));
+    assert_eq!(again.unwrap_err().errno, Errno::EXIST);
 }

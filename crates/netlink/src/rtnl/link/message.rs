@@ -76,9 +76,10 @@ impl VethPeer<'_> {
 }
 
 impl NewLink<'_> {
-    /// The whole request.
-    pub(super) fn message(&self, netns: Option<&Netns>) -> RouteNetlinkMessage {
+    /// The whole request. The kernel chooses the link's index where `index` is 0.
+    pub(in crate::rtnl) fn message(&self, netns: Option<&Netns>, index: u32) -> RouteNetlinkMessage {
         let mut message = LinkMessage::default();
+        message.header.index = index;
         if self.up {
             set_flag(&mut message, LinkFlags::Up, true);
         }
