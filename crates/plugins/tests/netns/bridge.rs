@@ -395,7 +395,7 @@ fn check_finds_what_changed() {
         ("pod", "ip addr flush dev eth0", "does not have the address 10.1.2."),
         ("pod", "ip link set eth0 address 02:00:00:00:00:01", "MAC address"),
         ("pod", "ip route del 10.9.0.0/16", "no route to 10.9.0.0/16"),
-        ("pod", "ip link set eth0 name eth9", "is missing"),
+        ("pod", "ip link del eth0", "is missing"),
         ("host", "ip link set VETH nomaster", "not a port of bridge"),
         ("host", "ip link set br0 address 02:00:00:00:00:02", "MAC address"),
     ];
