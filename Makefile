@@ -10,13 +10,14 @@ define xtask
 cargo xtask
 endef
 
-.PHONY: help demo demo-clean test e2e ansible-test bench bench-cluster build image
+.PHONY: help demo demo-clean test e2e kernel-test ansible-test bench bench-cluster build image
 
 help:
 	@echo 'make demo         the article: two pods with lo, eth0 (flannel) and net0 (macvlan), in a world of namespaces'
 	@echo 'make demo KEEP=1  the same, left up to look around; make demo-clean removes it'
 	@echo 'make test         every test tier'
 	@echo 'make e2e          the suite on a real Kubernetes: three nodes on this machine, or the cluster of KUBECONFIG'
+	@echo 'make kernel-test  namespace tests on the kernel of Debian, in an emulated machine'
 	@echo 'make ansible-test the playbooks of deploy/ansible over SSH, onto three nodes on this machine'
 	@echo 'make bench        Plexus, the Go plugins and the kernel floor, side by side'
 	@echo 'make bench-cluster  Plexus and Multus with a real API server, on a cluster of one node'
@@ -34,6 +35,9 @@ test:
 
 e2e:
 	@tests/e2e/run
+
+kernel-test:
+	@tests/kernel/run
 
 ansible-test:
 	@tests/cluster/build.sh || { status=$$?; [ $$status = 3 ] && [ -z "$$CI" ] || exit $$status; \
