@@ -89,7 +89,7 @@ fn vlan_filtering() -> bool {
     static THERE: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
     *THERE.get_or_init(|| {
         let netns = testkit::Namespace::new();
-        netns.run("ip link add b type bridge vlan_filtering 1").status.success()
+        netns.run("ip link add probe type bridge vlan_filtering 1").status.success()
     })
 }
 
