@@ -169,16 +169,18 @@ pub fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
     use std::io::Read as _;
     let mut bytes = Vec::new();
     let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
-    let open = || {
+    let read = (|| {
         let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-        let kind = file.metadata()?.file_type();
+        let metadata = file.metadata()?;
+        let kind = metadata.file_type();
         // A device is what somebody means who writes /dev/null.
         if !kind.is_file() && !kind.is_char_device() {
             return Err(io::Error::other(if kind.is_dir() { "is a directory" } else { "not a regular file" }));
         }
-        Ok(file)
-    };
-    let read = open().and_then(|f| f.take(limit.saturating_add(1)).read_to_end(&mut bytes));
+        // With room for all of it, one read takes it; the standard library would begin with 32 bytes, and double.
+        bytes.reserve(usize::try_from(metadata.len().min(limit)).unwrap_or_default() + 32);
+        file.take(limit.saturating_add(1)).read_to_end(&mut bytes)
+    })();
     match read {
         Ok(n) if n as u64 > limit => {
             Err(Error::new(Code::IO, format!("failed to read \"{}\": longer than {limit} bytes", path.display())))
