@@ -35,6 +35,8 @@ fn addresses_of_both_families_come_and_go() {
     }
     let namespace = Namespace::new();
     let (mut rtnl, a) = pair(&namespace);
+    // A minute instead of a second, so that it is not over before it is looked at.
+    namespace.sh("sysctl -qw net.ipv6.conf.a.dad_transmits=60");
     rtnl.add_address(a, net("10.1.2.3/24"), AddressFlags::default()).unwrap();
     rtnl.add_address(a, net("10.1.3.1/31"), AddressFlags { nodad: true }).unwrap();
     rtnl.add_address(a, net("fd00::3/64"), AddressFlags { nodad: true }).unwrap();
