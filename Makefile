@@ -17,7 +17,7 @@ help:
 	@echo 'make demo KEEP=1  the same, left up to look around; make demo-clean removes it'
 	@echo 'make test         every test tier'
 	@echo 'make e2e          the suite on a real Kubernetes: three nodes on this machine, or the cluster of KUBECONFIG'
-	@echo 'make kernel-test  namespace tests on the kernel of Debian, in an emulated machine'
+	@echo 'make kernel-test  bridge VLANs and more on the kernel of Debian, in an emulated machine'
 	@echo 'make ansible-test the playbooks of deploy/ansible over SSH, onto three nodes on this machine'
 	@echo 'make bench        Plexus, the Go plugins and the kernel floor, side by side'
 	@echo 'make bench-cluster  Plexus and Multus with a real API server, on a cluster of one node'

@@ -177,8 +177,8 @@ pub fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
         if !kind.is_file() && !kind.is_char_device() {
             return Err(io::Error::other(if kind.is_dir() { "is a directory" } else { "not a regular file" }));
         }
-        // With room for all of it, one read takes it; the standard library would begin with 32 bytes, and double.
-        bytes.reserve(usize::try_from(metadata.len().min(limit)).unwrap_or_default() + 32);
+        // With room for all of it, and a little for finding the end, one read takes it; the standard library would begin with 32 bytes, and double.
+        bytes.try_reserve(usize::try_from(metadata.len().min(limit)).unwrap_or_default().saturating_add(32))?;
         file.take(limit.saturating_add(1)).read_to_end(&mut bytes)
     })();
     match read {
